@@ -1,0 +1,125 @@
+use std::fmt;
+
+use zeroize::Zeroize;
+
+/// A value about a person (P6): an id, a barcode, a part of an address, a name.
+///
+/// It has no `Display` and no `Serialize`, its `Debug` prints nothing of it, and its memory is
+/// wiped when it is dropped. The only ways out are named functions, so that a search for them
+/// finds every place where a personal value leaves:
+/// [`Pseudonymiser::pseudonyms`](super::Pseudonymiser::pseudonyms),
+/// [`Personal::for_geocoder`], [`Personal::area`] and [`Seal::seal`](super::Seal::seal).
+///
+/// ```
+/// let id = watershed::privacy::Personal::new(481036337_i64);
+/// assert_eq!(format!("{id:?}"), "Personal");
+/// ```
+/// ```compile_fail
+/// let id = watershed::privacy::Personal::new(481036337_i64);
+/// println!("{id}");
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Personal<T: Zeroize>(T);
+
+impl<T: Zeroize> Personal<T> {
+    /// Takes a personal value in; connectors do this as they read.
+    pub fn new(value: T) -> Personal<T> {
+        Personal(value)
+    }
+
+    /// The value, for the library's own named ways out.
+    pub(crate) fn inner(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Zeroize> Drop for Personal<T> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl<T: Zeroize> fmt::Debug for Personal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Personal")
+    }
+}
+
+impl Personal<i64> {
+    /// The number as plain decimal text, still personal.
+    pub fn to_text(&self) -> Personal<String> {
+        Personal(self.0.to_string())
+    }
+}
+
+impl Personal<String> {
+    /// Several personal texts as one, still personal.
+    pub fn join(parts: &[&Personal<String>], separator: &str) -> Personal<String> {
+        let length = parts
+            .iter()
+            .map(|part| part.0.len() + separator.len())
+            .sum();
+        let mut joined = String::with_capacity(length);
+        for (i, part) in parts.iter().enumerate() {
+            if i > 0 {
+                joined.push_str(separator);
+            }
+            joined.push_str(&part.0);
+        }
+        Personal(joined)
+    }
+
+    /// The text without blanks (U+0020) at its ends, still personal.
+    pub fn trimmed(&self) -> Personal<String> {
+        Personal(self.0.trim_matches(' ').to_owned())
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// A way out: the first `characters` of a postal code, which name an area and not a person.
+    pub fn area(&self, characters: usize) -> String {
+        self.0.chars().take(characters).collect()
+    }
+
+    /// A way out: the text as it goes to the geocoder, and nowhere else.
+    pub fn for_geocoder(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_personal_value_is_printed() {
+        let id = Personal::new(481_036_337_i64);
+        let street = Personal::new("476 5th Ave".to_owned());
+        assert_eq!(
+            format!("{id:?} {street:?} {:?}", id.to_text()),
+            "Personal Personal Personal"
+        );
+    }
+
+    #[test]
+    fn only_blanks_are_trimmed() {
+        let street = Personal::new("  \t1 Main St\u{a0} ".to_owned());
+        assert_eq!(
+            street.trimmed(),
+            Personal::new("\t1 Main St\u{a0}".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_area_is_cut_at_characters_not_bytes() {
+        assert_eq!(
+            Personal::new("１００１３-1234".to_owned()).area(5),
+            "１００１３"
+        );
+        assert_eq!(Personal::new("NY 10013".to_owned()).area(5), "NY 10");
+        assert_eq!(Personal::new(String::new()).area(5), "");
+    }
+}
