@@ -8,8 +8,6 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use serde::Serialize;
-
 use crate::error::{Error, Remedy, Result};
 use crate::state::Members;
 
@@ -142,7 +140,7 @@ pub struct Delivered {
 }
 
 /// A record set aside, as it is kept for a person to mend. Nothing in it is personal (P6).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The record's pseudonym, or nothing when not even that could be made.
     pub key: Option<String>,
@@ -151,7 +149,6 @@ pub struct DeadLetter {
     /// Why it was set aside: place and what was expected.
     pub reason: String,
     /// The pseudonymised record, when it could be made.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<serde_json::Value>,
 }
 

@@ -1,0 +1,89 @@
+//! HTTP: one client with time limits, and statuses turned into remedies.
+
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+
+use crate::error::{Error, OrFail as _, Remedy, Result};
+
+/// An HTTP client; clones share its connections.
+#[derive(Clone, Debug)]
+pub struct Http(Client);
+
+impl Http {
+    /// A client that trusts the platform's roots and `SSL_CERT_FILE`; `limit` is the time of one
+    /// request, from its start to the last byte of the answer.
+    pub fn new(limit: Duration) -> Result<Http> {
+        // Two TLS providers may be compiled in by a customer; the first to be installed stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .timeout(limit)
+            .connect_timeout(Duration::from_secs(30))
+            .user_agent(concat!("watershed/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .or_fail(Remedy::ReportBug, || "setting up HTTP".into())?;
+        Ok(Http(client))
+    }
+
+    /// A GET request.
+    pub fn get(&self, url: &str) -> RequestBuilder {
+        self.0.get(url)
+    }
+
+    /// Sends a request and gives its answer if the status is 2xx.
+    ///
+    /// # Errors
+    /// `what` says what was being tried. [`Remedy::TryAgain`] when no answer came, for 408, 429
+    /// and 5xx (with the answer's `Retry-After`), [`Remedy::FixAccess`] for 401 and 403,
+    /// [`Remedy::FixSettings`] for anything else.
+    pub async fn send(&self, what: &str, request: RequestBuilder) -> Result<Response> {
+        // The URL is left out of the cause: a query may hold a key.
+        let answer = request.send().await.map_err(|cause| broken(what, cause))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let remedy = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Remedy::FixAccess,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Remedy::TryAgain,
+            _ if status.is_server_error() => Remedy::TryAgain,
+            _ => Remedy::FixSettings,
+        };
+        let retry_after = answer
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        Err(Error::new(remedy, what)
+            .caused_by(format!("the answer was {status}"))
+            .with_retry_after(retry_after.map(Duration::from_secs)))
+    }
+
+    /// Sends a request and reads the answer's body as text.
+    pub async fn text(&self, what: &str, request: RequestBuilder) -> Result<String> {
+        self.send(what, request)
+            .await?
+            .text()
+            .await
+            .map_err(|cause| broken(what, cause))
+    }
+}
+
+fn broken(what: &str, cause: reqwest::Error) -> Error {
+    let remedy = if cause.is_builder() {
+        Remedy::FixSettings
+    } else {
+        Remedy::TryAgain
+    };
+    let mut words = String::new();
+    let cause = cause.without_url();
+    let mut error: Option<&dyn std::error::Error> = Some(&cause);
+    while let Some(inner) = error {
+        if !words.is_empty() {
+            words.push_str(": ");
+        }
+        words.push_str(&inner.to_string());
+        error = inner.source();
+    }
+    Error::new(remedy, what).caused_by(words)
+}

@@ -1,0 +1,127 @@
+//! SQLite, the embedded twin of every SQL source.
+//!
+//! A file that stands for a schema of the server is attached under that schema's name, so that
+//! one SQL text serves both. Instants are text in UTC with six decimals, dates `YYYY-MM-DD`,
+//! booleans 0 and 1, decimals text.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, ToSql};
+use tokio::task::spawn_blocking;
+
+use super::sql::{Row, Value};
+use crate::error::{Error, OrFail as _, Remedy, Result};
+use crate::time::format_utc;
+
+/// A SQLite file, opened read-only at the first query.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    path: PathBuf,
+    name: &'static str,
+    schema: Option<&'static str>,
+    connection: Arc<Mutex<Option<Connection>>>,
+}
+
+impl Sqlite {
+    pub(crate) fn new(path: PathBuf, name: &'static str, schema: Option<&'static str>) -> Sqlite {
+        Sqlite {
+            path,
+            name,
+            schema,
+            connection: Arc::default(),
+        }
+    }
+
+    pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
+        let database = self.clone();
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        spawn_blocking(move || {
+            let mut slot = database.connection.lock().expect("no query panics");
+            if slot.is_none() {
+                *slot = Some(
+                    open(&database.path, database.schema)
+                        .map_err(|e| database.error("opening", e))?,
+                );
+            }
+            let connection = slot.as_ref().expect("it was opened above");
+            rows(connection, &sql, &parameters).map_err(|e| database.error("querying", e))
+        })
+        .await
+        .or_fail(Remedy::ReportBug, || format!("querying {}", self.name))?
+    }
+
+    /// SQLite's messages name tables and columns and hold no values.
+    fn error(&self, doing: &str, cause: rusqlite::Error) -> Error {
+        let what = format!("{doing} {} (sqlite:{})", self.name, self.path.display());
+        Error::new(Remedy::FixAccess, what).caused_by(cause)
+    }
+}
+
+fn open(path: &Path, schema: Option<&str>) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // Opened for itself first: attaching a missing file fails with a message that hides its cause.
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    if let Some(schema) = schema {
+        let attached = Connection::open_in_memory()?;
+        let file = path.to_string_lossy();
+        attached.execute(&format!("ATTACH DATABASE ?1 AS \"{schema}\""), [&file])?;
+        attached.pragma_update(None, "query_only", true)?;
+        connection = attached;
+    }
+    // Sorting must not put personal values into temporary files (P6).
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}
+
+fn rows(connection: &Connection, sql: &str, parameters: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    for (i, value) in parameters.iter().enumerate() {
+        // SQLite numbers `$2` by its first appearance, so each is looked up by name.
+        if let Some(place) = statement.parameter_index(&format!("${}", i + 1))? {
+            statement.raw_bind_parameter(place, value)?;
+        }
+    }
+    let names: Arc<[String]> = statement
+        .column_names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let mut found = Vec::new();
+    let mut rows = statement.raw_query();
+    while let Some(row) = rows.next()? {
+        let mut values = Vec::with_capacity(names.len());
+        for i in 0..names.len() {
+            values.push(value(row.get_ref(i)?));
+        }
+        found.push(Row::new(names.clone(), values));
+    }
+    Ok(found)
+}
+
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(_) => Value::Unreadable("no floating-point number"),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(_) => Value::Unreadable("UTF-8"),
+        },
+        ValueRef::Blob(_) => Value::Unreadable("text and not bytes"),
+    }
+}
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Value::Null | Value::Unreadable(_) => rusqlite::types::Null.into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Integer(number) => (*number).into(),
+            Value::Instant(instant) => format_utc(*instant).into(),
+            Value::Date(date) => date.to_string().into(),
+            Value::Boolean(truth) => (*truth).into(),
+        })
+    }
+}

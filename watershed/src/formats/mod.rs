@@ -1,0 +1,3 @@
+//! Records in, bytes out.
+
+pub mod avro;

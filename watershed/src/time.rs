@@ -1,0 +1,181 @@
+//! Instants and dates as text: read as PostgreSQL would read them, written as ISO 8601.
+
+use jiff::civil::{Date, Time};
+use jiff::tz::{Offset, TimeZone};
+use jiff::{Timestamp, Unit};
+
+/// Reads an instant: `T` or blanks between date and time, with or without an offset, a date
+/// alone, an offset of hours alone, a trailing ` +0000`. Without an offset it is in `zone`.
+/// Fractions are cut to microseconds, which is what databases keep.
+///
+/// An hour that comes twice is taken as the first one: a cursor may then repeat but not lose.
+pub fn parse_instant(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let text = text.trim();
+    let (date, rest) = text.split_at_checked(10)?;
+    let date = parse_date(date)?;
+    let rest = rest
+        .strip_prefix(['T', 't', ' '])
+        .unwrap_or(rest)
+        .trim_start();
+    let offset_start = rest.find(['+', '-', 'Z', 'z', 'U']).unwrap_or(rest.len());
+    let (time, offset) = rest.split_at(offset_start);
+    let time = match time.trim() {
+        "" => Time::midnight(),
+        time if time.len() >= 5 => time.parse().ok()?,
+        _ => return None,
+    };
+    let local = date.to_datetime(time);
+    let instant = match offset.trim() {
+        "" => zone.to_timestamp(local).ok()?,
+        offset => parse_offset(offset)?.to_timestamp(local).ok()?,
+    };
+    Timestamp::from_microsecond(instant.as_nanosecond().div_euclid(1000) as i64).ok()
+}
+
+/// Reads `YYYY-MM-DD`.
+pub fn parse_date(text: &str) -> Option<Date> {
+    let text = text.trim();
+    let digits = |range: std::ops::Range<usize>| {
+        text.get(range)
+            .is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let form = text.len() == 10
+        && digits(0..4)
+        && digits(5..7)
+        && digits(8..10)
+        && text.as_bytes()[4] == b'-'
+        && text.as_bytes()[7] == b'-';
+    if form { text.parse().ok() } else { None }
+}
+
+fn parse_offset(text: &str) -> Option<Offset> {
+    if matches!(text, "Z" | "z" | "UTC") {
+        return Some(Offset::UTC);
+    }
+    let sign = match text.as_bytes().first()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let digits: String = text[1..].chars().filter(|c| *c != ':').collect();
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let part = |range: std::ops::Range<usize>| {
+        digits
+            .get(range)
+            .map_or(Some(0), |part| part.parse::<i32>().ok())
+    };
+    let (hours, minutes) = match digits.len() {
+        1 => (part(0..1)?, 0),
+        2 => (part(0..2)?, 0),
+        4 => (part(0..2)?, part(2..4)?),
+        _ => return None,
+    };
+    Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok()
+}
+
+/// An instant with the offset of `zone`, as the state holds it: `2024-06-14T23:30:00-04:00`; a
+/// fraction only when there is one, then of six digits.
+pub fn format_instant(instant: Timestamp, zone: &TimeZone) -> String {
+    let local = zone.to_datetime(instant);
+    let seconds = zone.to_offset(instant).seconds();
+    let fraction = match instant.subsec_nanosecond().rem_euclid(1_000_000_000) / 1000 {
+        0 => String::new(),
+        micros => format!(".{micros:06}"),
+    };
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let minutes = seconds.abs() / 60;
+    format!(
+        "{}{fraction}{sign}{:02}:{:02}",
+        local.strftime("%Y-%m-%dT%H:%M:%S"),
+        minutes / 60,
+        minutes % 60
+    )
+}
+
+/// An instant in UTC with six decimals, as SQLite files hold it: `2024-06-15 03:30:00.000000`.
+pub fn format_utc(instant: Timestamp) -> String {
+    let rounded = instant.round(Unit::Microsecond).unwrap_or(instant);
+    rounded.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string()
+}
+
+/// The date that an instant has in `zone`.
+pub fn local_date(instant: Timestamp, zone: &TimeZone) -> Date {
+    zone.to_datetime(instant).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new_york() -> TimeZone {
+        TimeZone::get("America/New_York").unwrap()
+    }
+
+    #[test]
+    fn instants_are_read_as_postgresql_reads_them() {
+        for (text, utc) in [
+            ("2024-06-14T23:30:00-04:00", "2024-06-15 03:30:00.000000"),
+            ("2024-06-14 23:30:00-04", "2024-06-15 03:30:00.000000"),
+            ("2024-06-14 23:30:00.5-0400", "2024-06-15 03:30:00.500000"),
+            ("2024-06-14 23:30", "2024-06-15 03:30:00.000000"),
+            ("2024-06-14", "2024-06-14 04:00:00.000000"),
+            ("2024-06-14T23:30:00Z", "2024-06-14 23:30:00.000000"),
+            ("2023-01-01 00:00:00 +0000", "2023-01-01 00:00:00.000000"),
+            ("2020-01-01 00:00:00-05", "2020-01-01 05:00:00.000000"),
+            (
+                "  2024-07-01T07:59:59.999999-04:00 ",
+                "2024-07-01 11:59:59.999999",
+            ),
+            (
+                "2024-07-01T07:59:59.9999999-04:00",
+                "2024-07-01 11:59:59.999999",
+            ),
+            ("2024-11-03 01:30:00", "2024-11-03 05:30:00.000000"),
+        ] {
+            let read = parse_instant(text, &new_york()).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(format_utc(read), utc, "{text}");
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2024-13-01",
+            "2024-06-14 25:00:00",
+            "2024-06-14 1:2",
+            "14.06.2024",
+            "2024-06-14 23:30:00 CET",
+            "2024-06-14 23:30:00+1x",
+        ] {
+            assert_eq!(parse_instant(text, &new_york()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn instants_are_written_with_the_offset_of_their_zone() {
+        for text in [
+            "2024-06-14T23:30:00-04:00",
+            "2024-07-01T07:59:59.999999-04:00",
+            "2024-01-14T23:30:00.000001-05:00",
+            "1969-12-31T18:59:59.900000-05:00",
+        ] {
+            let instant = parse_instant(text, &TimeZone::UTC).unwrap();
+            assert_eq!(format_instant(instant, &new_york()), text);
+        }
+        assert_eq!(
+            format_instant(Timestamp::UNIX_EPOCH, &TimeZone::UTC),
+            "1970-01-01T00:00:00+00:00"
+        );
+    }
+
+    #[test]
+    fn an_evening_belongs_to_the_day_in_new_york() {
+        for (utc, day) in [
+            ("2024-06-15 03:30:00Z", "2024-06-14"),
+            ("2024-06-15 04:30:00Z", "2024-06-15"),
+        ] {
+            let instant = parse_instant(utc, &TimeZone::UTC).unwrap();
+            assert_eq!(local_date(instant, &new_york()).to_string(), day);
+        }
+    }
+}
