@@ -10,5 +10,6 @@ pub mod geocoding;
 pub mod pipeline;
 pub mod privacy;
 pub mod retry;
+pub mod settings;
 pub mod state;
 pub mod time;
