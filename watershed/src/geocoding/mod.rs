@@ -1,5 +1,11 @@
 //! Addresses in, census tracts out.
 
+mod ranges;
+mod ranges_csv;
+mod street;
+
+pub use ranges::{BuildReport, Ranges};
+
 use std::fmt;
 
 use futures::future::BoxFuture;
