@@ -174,8 +174,9 @@ fn merged(settings: &Settings, parts: Parts, url: &str) -> Secret {
     if let Some(password) = given(parts.password).map(plain) {
         match url.password() {
             None => {
- let _ = url.set_password(Some(&utf8_percent_encode(&password, ENCODED).to_string())));
- }
+                let _ =
+                    url.set_password(Some(&utf8_percent_encode(&password, ENCODED).to_string()));
+            }
             Some(there) if decoded(there) != password => contradiction(parts.password),
             Some(_) => {}
         }
