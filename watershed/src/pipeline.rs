@@ -130,6 +130,18 @@ pub struct Transformed<T> {
     pub noted: Counts,
 }
 
+// By hand, because a derived one would ask it of `T`.
+impl<T> Default for Transformed<T> {
+    fn default() -> Transformed<T> {
+        Transformed {
+            outputs: Vec::new(),
+            skipped: Counts::default(),
+            set_aside: Vec::new(),
+            noted: Counts::default(),
+        }
+    }
+}
+
 /// What became of a page's outputs; all others are durable at the destination.
 #[derive(Debug, Default)]
 pub struct Delivered {

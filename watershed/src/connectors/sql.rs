@@ -26,7 +26,7 @@ pub const LIST_VALUES: usize = 10_000;
 #[derive(Clone, Debug)]
 pub enum Database {
     /// `postgres://`
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
     /// `sqlite:path`
     Sqlite(Sqlite),
 }
@@ -56,7 +56,9 @@ impl Database {
             return Ok(Database::Sqlite(Sqlite::new(path, role.name, role.schema)));
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Database::Postgres(Postgres::new(url, role, policy)?));
+            return Ok(Database::Postgres(Box::new(Postgres::new(
+                url, role, policy,
+            )?)));
         }
         Err(Error::new(
             Remedy::FixSettings,
@@ -126,6 +128,13 @@ pub enum Value {
     Unreadable(&'static str),
 }
 
+impl Value {
+    /// A person's id, on its way back to the system of record that it came from.
+    pub fn personal_id(id: &Personal<i64>) -> Value {
+        Value::Integer(*id.inner())
+    }
+}
+
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -166,6 +175,11 @@ impl std::error::Error for Unfit {}
 impl Row {
     pub(crate) fn new(names: Arc<[String]>, values: Vec<Value>) -> Row {
         Row { names, values }
+    }
+
+    /// Whether the result has this column.
+    pub fn has(&self, column: &str) -> bool {
+        self.names.iter().any(|name| name == column)
     }
 
     fn get<T>(

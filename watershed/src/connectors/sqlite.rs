@@ -83,11 +83,7 @@ fn rows(connection: &Connection, sql: &str, parameters: &[Value]) -> rusqlite::R
             statement.raw_bind_parameter(place, value)?;
         }
     }
-    let names: Arc<[String]> = statement
-        .column_names()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let names: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
     let mut found = Vec::new();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {

@@ -1,0 +1,171 @@
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Keeps analytics and library systems up to date from the systems of record.
+#[derive(Parser)]
+#[command(name = "watershed", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or stopped by a signal with all saved
+  1  a bug
+  2  usage
+  3  settings or access to fix
+  4  an outside system unavailable after retries
+  5  another runner holds the state
+  6  done, but some records were set aside
+  7  stopped at data that must be mended";
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List the pipelines
+    List,
+    /// Run a pipeline once
+    Run {
+        /// Pipeline, as `list` names it
+        #[arg(value_name = "PIPELINE")]
+        job: String,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Ask every system a pipeline needs for its version; read no records, write nothing
+    Check {
+        /// Pipeline, as `list` names it
+        #[arg(value_name = "PIPELINE")]
+        job: String,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Show the first page of each mode, pseudonymised; write nothing
+    Sample {
+        /// Pipeline, as `list` names it
+        #[arg(value_name = "PIPELINE")]
+        job: String,
+        #[command(flatten)]
+        sample: SampleArgs,
+    },
+    /// Show or change where a pipeline stopped
+    State {
+        #[command(subcommand)]
+        action: StateAction,
+    },
+    /// Work with the embedded geocoder
+    Geocoder {
+        #[command(subcommand)]
+        action: GeocoderAction,
+    },
+    /// Write docs/reference.md from the declarations of the settings
+    Reference {
+        /// Write nothing; fail when the page is stale
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print a completion script
+    Completions {
+        /// Shell to complete for
+        shell: Shell,
+    },
+    /// Run the pipelines on invented data in ./watershed-demo, with nothing installed
+    Demo,
+}
+
+/// Where settings come from.
+#[derive(Args, Clone, Default)]
+pub(super) struct SettingsArgs {
+    /// Environment: picks config/<PIPELINE>/<NAME>.yaml, else config/<NAME>.yaml
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// Settings file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Set one setting, over environment and file; may come again
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Args, Clone, Default)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Pages that a mode may take
+    #[arg(long, value_name = "N")]
+    pub max_batches: Option<String>,
+    /// Read and call out as usual, and write nowhere
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Run this mode alone
+    #[arg(long, value_name = "MODE")]
+    pub only: Option<String>,
+    /// The present, for the pipeline's own rules
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<String>,
+    /// Begin at the start settings where there is no state yet
+    #[arg(long)]
+    pub start: bool,
+}
+
+#[derive(Args, Clone)]
+pub(super) struct SampleArgs {
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// Show this mode alone
+    #[arg(long, value_name = "MODE")]
+    pub only: Option<String>,
+    /// The present, for the pipeline's own rules
+    #[arg(long, value_name = "TIME")]
+    pub as_of: Option<String>,
+    /// Begin at the start settings where there is no state yet
+    #[arg(long)]
+    pub start: bool,
+    /// Records to show
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub rows: usize,
+}
+
+#[derive(Subcommand)]
+pub(super) enum StateAction {
+    /// Print the state document
+    Show {
+        /// Pipeline, as `list` names it
+        #[arg(value_name = "PIPELINE")]
+        job: String,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Set members of the state document, which is made if there is none
+    Set {
+        /// Pipeline, as `list` names it
+        #[arg(value_name = "PIPELINE")]
+        job: String,
+        /// Members and their values
+        #[arg(value_name = "MEMBER=VALUE", required = true)]
+        members: Vec<String>,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Remove the pipeline's members from the state document: the next run needs `--start`
+    Reset {
+        /// Pipeline, as `list` names it
+        #[arg(value_name = "PIPELINE")]
+        job: String,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum GeocoderAction {
+    /// Build a geocoder from a CSV with the header street,zip,side,from,to,tract
+    Build {
+        /// Address ranges
+        csv: PathBuf,
+        /// Geocoder to write, for GEOCODER_URL=ranges:FILE
+        file: PathBuf,
+    },
+}

@@ -1,0 +1,108 @@
+//! The command line: one module a command. stdout is data, stderr is talk.
+
+mod args;
+mod check;
+mod demo;
+mod geocoder;
+pub mod log;
+mod reference;
+mod run;
+mod sample;
+mod screen;
+mod sources;
+mod state;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use futures::FutureExt as _;
+use tokio::runtime::Builder;
+use watershed::error::{Error, OrFail as _, Remedy, Result};
+
+use crate::pipelines::{JOBS, Job};
+use args::{Arguments, Command};
+
+/// Exit code of a run that set records aside.
+const SET_ASIDE: u8 = 6;
+
+/// Reads the command line, does what it says, and tells how it ended by the exit code.
+pub fn main() -> ExitCode {
+    hide_panics();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            let _ = usage.print();
+            return ExitCode::from(usage.exit_code() as u8);
+        }
+    };
+    let ended = catch_unwind(AssertUnwindSafe(|| on_the_runtime(arguments.command)));
+    ExitCode::from(match ended {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
+            screen::complain(&error);
+            error.remedy().exit_code()
+        }
+        Err(_) => Remedy::ReportBug.exit_code(),
+    })
+}
+
+fn on_the_runtime(command: Command) -> Result<u8> {
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .or_fail(Remedy::ReportBug, || {
+            "starting the asynchronous runtime".into()
+        })?;
+    let ended = runtime.block_on(dispatch(command));
+    // A blocking call of a page that was abandoned must not keep the program from its end (P7).
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(command: Command) -> Result<u8> {
+    match command {
+        Command::List => {
+            screen::list(JOBS);
+            Ok(0)
+        }
+        Command::Run { job, run } => run::run(find(&job)?, run).await,
+        Command::Check { job, settings } => check::check(find(&job)?, settings).await,
+        Command::Sample { job, sample } => sample::sample(find(&job)?, sample).await,
+        Command::State { action } => state::state(action).await,
+        Command::Geocoder { action } => geocoder::geocoder(action),
+        Command::Reference { check } => reference::reference(check),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "watershed",
+                &mut std::io::stdout(),
+            );
+            Ok(0)
+        }
+        Command::Demo => demo::demo().boxed_local().await,
+    }
+}
+
+fn find(name: &str) -> Result<&'static Job> {
+    Job::find(name).ok_or_else(|| {
+        let names: Vec<&str> = JOBS.iter().map(|job| job.name).collect();
+        Error::new(
+            Remedy::FixSettings,
+            format!("looking for the pipeline `{name}`"),
+        )
+        .with_hint(format!("expected one of {}", names.join(", ")))
+    })
+}
+
+/// A panic's own words may repeat a value (P6), so that only its place is told.
+fn hide_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        eprintln!("error: the program is wrong at {place}; please report this");
+    }));
+}

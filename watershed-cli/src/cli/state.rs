@@ -1,0 +1,131 @@
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use watershed::connectors::aws::Aws;
+use watershed::connectors::objects::Object;
+use watershed::error::{Error, Remedy, Result};
+use watershed::retry::Policy;
+use watershed::settings::{Kind, Setting, Settings};
+use watershed::state::{Members, State};
+use watershed::time::{format_instant, parse_date, parse_instant};
+
+use super::args::StateAction;
+use super::{find, sources};
+use crate::pipelines::Job;
+use crate::pipelines::poller::state_url;
+
+/// Shows or changes a state document.
+pub(super) async fn state(action: StateAction) -> Result<u8> {
+    match action {
+        StateAction::Show { job, settings } => {
+            let (object, _) =
+                place(find(&job)?, &sources::gather(find(&job)?, &settings, &[])?).await?;
+            println!(
+                "{}",
+                pretty(
+                    open(&object)
+                        .await?
+                        .ok_or_else(|| nothing(&object))?
+                        .members()
+                )
+            );
+        }
+        StateAction::Set {
+            job,
+            members,
+            settings,
+        } => {
+            let job = find(&job)?;
+            let (object, zone) = place(job, &sources::gather(job, &settings, &[])?).await?;
+            let changes = changes(job, &members, &zone)?;
+            let mut state = open(&object)
+                .await?
+                .unwrap_or_else(|| State::fresh(&object, BY_HAND));
+            // P2: a person may move a cursor backward.
+            state.save(|members| members.extend(changes)).await?;
+            println!("{}", pretty(state.members()));
+        }
+        StateAction::Reset { job, settings } => {
+            let job = find(&job)?;
+            let (object, _) = place(job, &sources::gather(job, &settings, &[])?).await?;
+            let mut state = open(&object).await?.ok_or_else(|| nothing(&object))?;
+            state
+                .save(|members| {
+                    job.state
+                        .iter()
+                        .for_each(|member| drop(members.shift_remove(member.name)))
+                })
+                .await?;
+            println!("{}", pretty(state.members()));
+        }
+    }
+    Ok(0)
+}
+
+/// Who a document says it was saved by when a person did it.
+const BY_HAND: &str = "watershed state";
+
+/// The document's place, which is all that is asked of the settings.
+async fn place(job: &Job, settings: &Settings) -> Result<(Object, TimeZone)> {
+    let url = state_url(settings);
+    settings.complete(())?;
+    let url = url.ok_or_else(|| {
+        Error::new(
+            Remedy::FixSettings,
+            format!("looking for the state of {}", job.name),
+        )
+        .caused_by("STATE_URL is not set, and neither are S3_BUCKET and S3_RESOURCE")
+    })?;
+    let aws = Aws::new(settings.aws()).await;
+    let object = Object::open(&url, &aws, Policy::within(Duration::from_secs(30)))?;
+    Ok((object, settings.zone("TIME_ZONE")))
+}
+
+async fn open(object: &Object) -> Result<Option<State>> {
+    State::open(object, BY_HAND).await
+}
+
+/// Values as the pipeline writes them, after they were read as the pipeline reads them.
+fn changes(job: &Job, pairs: &[String], zone: &TimeZone) -> Result<Members> {
+    let mut changes = Members::new();
+    for pair in pairs {
+        let names: Vec<&str> = job.state.iter().map(|member| member.name).collect();
+        let refused = |expected: String| {
+            Error::new(
+                Remedy::FixSettings,
+                format!("setting `{pair}` in the state of {}", job.name),
+            )
+            .with_hint(expected)
+        };
+        let (name, text) = pair
+            .split_once('=')
+            .ok_or_else(|| refused("expected MEMBER=VALUE".into()))?;
+        let member = job.state.iter().find(|member| member.name == name);
+        let member =
+            member.ok_or_else(|| refused(format!("expected one of {}", names.join(", "))))?;
+        let value = written(member, text, zone)
+            .ok_or_else(|| refused(format!("expected {}", member.kind)))?;
+        changes.insert(name.to_owned(), value.into());
+    }
+    Ok(changes)
+}
+
+fn written(member: &Setting, text: &str, zone: &TimeZone) -> Option<String> {
+    match member.kind {
+        Kind::Instant => parse_instant(text, zone).map(|instant| format_instant(instant, zone)),
+        Kind::Date => parse_date(text).map(|date| date.to_string()),
+        _ => Some(text.to_owned()),
+    }
+}
+
+fn pretty(members: &Members) -> String {
+    serde_json::to_string_pretty(members).expect("a JSON object can be written")
+}
+
+fn nothing(object: &Object) -> Error {
+    Error::new(
+        Remedy::FixSettings,
+        format!("reading the state in {object}"),
+    )
+    .caused_by("there is no such document")
+}

@@ -1,0 +1,120 @@
+//! The pipelines: the one list, and a folder for each.
+
+pub mod patron_info;
+pub mod poller;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use futures::future::LocalBoxFuture;
+use serde_json::Value as Json;
+use watershed::engine::{Report, Stop};
+use watershed::error::Result;
+use watershed::settings::{Setting, Settings};
+
+/// All pipelines, in the order in which they are listed.
+pub const JOBS: &[Job] = &[patron_info::JOB];
+
+/// A pipeline as the command line sees it.
+pub struct Job {
+    /// Its name in commands, paths and reports.
+    pub name: &'static str,
+    /// One line for `list` and the reference.
+    pub summary: &'static str,
+    /// Its settings, in the groups of the reference.
+    pub settings: &'static [SettingGroup],
+    /// Its modes, in the order in which they run.
+    pub modes: &'static [&'static str],
+    /// Members of its state document that a person may set.
+    pub state: &'static [Setting],
+    /// Runs it once.
+    pub run: for<'a> fn(&'a Settings, &'a Options) -> LocalBoxFuture<'a, Outcome>,
+    /// Asks every system it needs for its version, and reads and writes nothing.
+    pub check: for<'a> fn(&'a Settings) -> LocalBoxFuture<'a, Result<Vec<Checked>>>,
+    /// Writes invented data and `settings.yaml` into a folder.
+    pub demo: for<'a> fn(&'a Path) -> LocalBoxFuture<'a, Result<()>>,
+}
+
+/// Settings that belong together.
+pub struct SettingGroup {
+    /// Heading in the reference.
+    pub title: &'static str,
+    /// The declarations.
+    pub settings: &'static [Setting],
+}
+
+impl Job {
+    /// The job of this name.
+    pub fn find(name: &str) -> Option<&'static Job> {
+        JOBS.iter().find(|job| job.name == name)
+    }
+
+    /// All its settings.
+    pub fn all_settings(&self) -> impl Iterator<Item = &'static Setting> + use<> {
+        self.settings.iter().flat_map(|group| group.settings)
+    }
+}
+
+/// What a person asks of a run beside the settings.
+#[derive(Default)]
+pub struct Options {
+    /// Reads and calls out as usual, and writes nowhere.
+    pub dry_run: bool,
+    /// Runs this mode alone.
+    pub only: Option<String>,
+    /// Begins at the start settings where there is no state yet.
+    pub start: bool,
+    /// Ends the run early.
+    pub stop: Stop,
+    /// Called whenever the report has changed.
+    pub progress: Option<Tell>,
+    /// Gets the pseudonymised records instead of a stream.
+    pub show: Option<Shown>,
+}
+
+/// What is called with a report.
+pub type Tell = Box<dyn Fn(&Report) + Send + Sync>;
+
+/// Records on their way to the screen.
+pub type Shown = Arc<Mutex<Vec<Json>>>;
+
+impl Options {
+    /// Tells how far the run is.
+    pub fn tell(&self, report: &Report) {
+        if let Some(progress) = &self.progress {
+            progress(report);
+        }
+    }
+}
+
+/// How a run ended. The report holds for a failed run, too.
+pub struct Outcome {
+    /// What was done.
+    pub report: Report,
+    /// Where records were set aside, if any were.
+    pub dead_letters: Option<String>,
+    /// Where the records went.
+    pub destination: Option<String>,
+    /// Whether all went well.
+    pub result: Result<()>,
+}
+
+impl Outcome {
+    /// A run that failed before it began.
+    pub fn failed(error: watershed::error::Error) -> Outcome {
+        Outcome {
+            report: Report::default(),
+            dead_letters: None,
+            destination: None,
+            result: Err(error),
+        }
+    }
+}
+
+/// What `check` found out about one system.
+pub struct Checked {
+    /// The system.
+    pub system: &'static str,
+    /// Its version, or what to fix.
+    pub found: Result<String>,
+}

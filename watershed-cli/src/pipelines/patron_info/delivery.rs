@@ -1,0 +1,153 @@
+//! What the three modes share once their records are made: once a run, encoded, sent.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use watershed::connectors::stream::{Stream, StreamRecord};
+use watershed::error::Result;
+use watershed::formats::avro::{Encoder, Record as _};
+use watershed::pipeline::{Counts, DeadLetter, Delivered, Transformed};
+use watershed::privacy::{Personal, Pseudonym};
+
+use super::super::Shown;
+use super::record::PatronInfo;
+
+/// Reason of a skip: an earlier mode or page of this run has dealt with the patron.
+const ALREADY_SENT: &str = "already sent in this run";
+
+/// A record on its way out, with its place in the source.
+pub(super) struct Outgoing {
+    record: PatronInfo,
+    data: Bytes,
+    position: String,
+}
+
+pub(super) struct Delivery {
+    pub encoder: Encoder,
+    pub stream: Stream,
+    pub show: Option<Shown>,
+    /// Patrons that this run has dealt with, in all modes.
+    pub sent: Mutex<HashSet<Personal<i64>>>,
+}
+
+/// A page while it is shaped: the patrons of it that this run has not dealt with yet.
+pub(super) struct Proposed<T> {
+    pub patrons: Vec<T>,
+    ids: Vec<Personal<i64>>,
+    skipped: Counts,
+}
+
+impl Delivery {
+    /// Drops the patrons that this run has dealt with. The others are proposed, and committed when
+    /// the page is [encoded](Delivery::encode): a page that fails leaves no trace.
+    pub fn propose<T>(&self, patrons: Vec<T>, id: impl Fn(&T) -> &Personal<i64>) -> Proposed<T> {
+        let sent = self.sent.lock().expect("no holder panics");
+        let mut in_page = HashSet::with_capacity(patrons.len());
+        let mut proposed = Proposed {
+            patrons: Vec::new(),
+            ids: Vec::new(),
+            skipped: Counts::default(),
+        };
+        for patron in patrons {
+            let id = id(&patron).clone();
+            if sent.contains(&id) || !in_page.insert(id.clone()) {
+                proposed.skipped.add(ALREADY_SENT, 1);
+            } else {
+                proposed.ids.push(id);
+                proposed.patrons.push(patron);
+            }
+        }
+        proposed
+    }
+
+    /// Encodes the records of a page, each with its place in the source.
+    pub fn encode(
+        &self,
+        ids: Ids,
+        records: Vec<(PatronInfo, String)>,
+        mut set_aside: Vec<DeadLetter>,
+        noted: Counts,
+    ) -> Result<Transformed<Outgoing>> {
+        let (records, positions): (Vec<PatronInfo>, Vec<String>) = records.into_iter().unzip();
+        let encoded = self.encoder.encode(&records)?;
+        let mut outputs = Vec::with_capacity(records.len());
+        for ((record, position), encoded) in records.into_iter().zip(positions).zip(encoded) {
+            match encoded {
+                Ok(data) => outputs.push(Outgoing {
+                    record,
+                    data: data.into(),
+                    position,
+                }),
+                Err(unfit) => set_aside.push(dead_letter(&record, position, unfit.to_string())),
+            }
+        }
+        tracing::trace!(room = "formatted");
+        self.sent.lock().expect("no holder panics").extend(ids.ids);
+        Ok(Transformed {
+            outputs,
+            skipped: ids.skipped,
+            set_aside,
+            noted,
+        })
+    }
+
+    /// Sends the records; each patron's key keeps its records in order (P4).
+    pub async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {
+        if let Some(show) = &self.show {
+            show.lock()
+                .expect("no holder panics")
+                .extend(outputs.iter().map(|out| out.record.to_json()));
+        }
+        let records = outputs.iter().map(|out| StreamRecord {
+            key: out.record.patron_id.to_string(),
+            data: out.data.clone(),
+        });
+        let put = self.stream.put(records.collect()).await?;
+        let rejected = put.rejected.into_iter().map(|(place, reason)| {
+            let out = &outputs[place];
+            dead_letter(&out.record, out.position.clone(), reason)
+        });
+        Ok(Delivered {
+            skipped: put.skipped,
+            set_aside: rejected.collect(),
+        })
+    }
+}
+
+/// What [`Delivery::encode`] needs of a proposal when the page is complete.
+pub(super) struct Ids {
+    ids: Vec<Personal<i64>>,
+    skipped: Counts,
+}
+
+impl<T> Proposed<T> {
+    pub fn into_parts(self) -> (Vec<T>, Ids) {
+        (
+            self.patrons,
+            Ids {
+                ids: self.ids,
+                skipped: self.skipped,
+            },
+        )
+    }
+}
+
+fn dead_letter(record: &PatronInfo, position: String, reason: String) -> DeadLetter {
+    DeadLetter {
+        key: Some(record.patron_id.to_string()),
+        position,
+        reason,
+        record: Some(record.to_json()),
+    }
+}
+
+/// A patron of whom no record could be made.
+pub(super) fn unreadable(key: &Pseudonym, position: String, reason: String) -> DeadLetter {
+    DeadLetter {
+        key: Some(key.to_string()),
+        position,
+        reason,
+        record: None,
+    }
+}

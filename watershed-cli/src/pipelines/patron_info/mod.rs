@@ -1,0 +1,315 @@
+//! `patron-info`: Sierra's patrons, pseudonymised and geocoded, to a stream.
+//!
+//! Three pipelines one after another over shared parts: **new** patrons by their creation,
+//! **updated** ones by their update, **deleted** ones by their deletion. A patron that several of
+//! them would read is sent once a run, by the first that sees it.
+//!
+//! Read on in this order: [`cursor`], [`sierra`] (poll), [`active`] and [`deleted`] (transform),
+//! [`delivery`].
+
+mod active;
+mod cursor;
+mod deleted;
+mod delivery;
+mod demo;
+mod record;
+mod redshift;
+mod settings;
+mod sierra;
+
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use watershed::connectors::aws::Aws;
+use watershed::connectors::postgres::{Protocol, Tls};
+use watershed::connectors::sql::{Database, Role};
+use watershed::engine::{self, Report, Run};
+use watershed::error::{Error, Remedy, Result};
+use watershed::formats::avro::{Encoder, fetch_schema};
+use watershed::geocoding::{Geocoder, Ranges};
+use watershed::settings::Settings;
+
+use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use active::{Active, New, Updated};
+use cursor::{ChangeCursor, DeletionCursor, Notation};
+use deleted::Deleted;
+use delivery::Delivery;
+use record::PatronInfo;
+use redshift::Redshift;
+use settings::Config;
+use sierra::Sierra;
+
+/// This pipeline, as the command line sees it.
+pub const JOB: Job = Job {
+    name: "patron-info",
+    summary: "Sierra's patrons, pseudonymised and geocoded, to a stream",
+    settings: &[
+        SettingGroup {
+            title: "patron-info",
+            settings: settings::SETTINGS,
+        },
+        SettingGroup {
+            title: "Sierra",
+            settings: settings::SIERRA_SETTINGS,
+        },
+        SettingGroup {
+            title: "Redshift",
+            settings: settings::REDSHIFT_SETTINGS,
+        },
+        SettingGroup {
+            title: "Pollers",
+            settings: poller::SETTINGS,
+        },
+        SettingGroup {
+            title: "AWS",
+            settings: poller::AWS_SETTINGS,
+        },
+    ],
+    modes: &["new", "updated", "deleted"],
+    state: settings::STATE,
+    run: |settings, options| run(settings, options).boxed_local(),
+    check: |settings| check(settings).boxed_local(),
+    demo: |folder| demo::prepare(folder).boxed_local(),
+};
+
+const SIERRA: Role = Role {
+    name: "Sierra",
+    schema: Some("sierra_view"),
+    protocol: Protocol::Extended,
+    tls: Tls::Require,
+};
+
+const REDSHIFT: Role = Role {
+    name: "Redshift",
+    schema: None,
+    protocol: Protocol::Simple,
+    tls: Tls::VerifyFull,
+};
+
+async fn run(settings: &Settings, options: &Options) -> Outcome {
+    let tell = |report: &Report| options.tell(report);
+    let (house, mut run, start) = match prepare(settings, options, &tell).await {
+        Ok(prepared) => prepared,
+        Err(error) => return Outcome::failed(error),
+    };
+    let result = house.run_modes(options, &mut run, start).await;
+    Outcome {
+        report: run.report,
+        dead_letters: run.dead_letters.place(),
+        destination: house
+            .config
+            .poller
+            .destination()
+            .filter(|_| !options.dry_run),
+        result,
+    }
+}
+
+/// Everything that is made before the first patron is read.
+struct House {
+    config: Config,
+    sierra: Arc<Sierra>,
+    redshift: Arc<Redshift>,
+    geocoder: Arc<dyn Geocoder>,
+    delivery: Arc<Delivery>,
+}
+
+async fn prepare<'a>(
+    settings: &Settings,
+    options: &'a Options,
+    tell: &'a (dyn Fn(&Report) + Sync),
+) -> Result<(House, Run<'a>, bool)> {
+    let config = Config::read(settings)?;
+    if let Some(only) = options
+        .only
+        .as_deref()
+        .filter(|only| !JOB.modes.contains(only))
+    {
+        return Err(
+            Error::new(Remedy::FixSettings, format!("running the mode `{only}`"))
+                .with_hint(format!("expected one of {}", JOB.modes.join(", "))),
+        );
+    }
+    let aws = config.poller.aws().await;
+    let schema = fetch_schema(&config.schema, &config.poller.policy).await?;
+    let encoder = Encoder::new::<PatronInfo>(&schema, &config.schema)?;
+    let geocoder: Arc<dyn Geocoder> = Arc::new(Ranges::open(&config.ranges)?);
+    let (run, start) = config.poller.open(&aws, options, tell).await?;
+    let delivery = Delivery {
+        stream: config.poller.stream(&encoder, &aws, options)?,
+        encoder,
+        show: options.show.clone(),
+        sent: Default::default(),
+    };
+    let (sierra, redshift) = databases(&config)?;
+    let house = House {
+        sierra,
+        redshift,
+        geocoder,
+        delivery: Arc::new(delivery),
+        config,
+    };
+    Ok((house, run, start))
+}
+
+fn databases(config: &Config) -> Result<(Arc<Sierra>, Arc<Redshift>)> {
+    let poller = &config.poller;
+    let sierra = Sierra {
+        database: Database::open(&config.sierra, SIERRA, poller.policy.clone())?,
+        zone: poller.zone.clone(),
+        bound: poller.bound,
+    };
+    let redshift = Redshift {
+        database: Database::open(&config.redshift, REDSHIFT, poller.policy.clone())?,
+        table: config.redshift_table.clone(),
+    };
+    Ok((Arc::new(sierra), Arc::new(redshift)))
+}
+
+impl House {
+    /// The modes one after another; `start` tells whether a cursor that the state lacks begins at
+    /// the start settings.
+    async fn run_modes(&self, options: &Options, run: &mut Run<'_>, start: bool) -> Result<()> {
+        let config = &self.config;
+        let wanted = |mode: &str| {
+            options.only.as_deref().is_none_or(|only| only == mode)
+                && (!config.backfill || mode == "new")
+        };
+        let active = Arc::new(Active {
+            sierra: self.sierra.clone(),
+            redshift: self.redshift.clone(),
+            pseudonymiser: config.pseudonymiser.clone(),
+            geocoder: self.geocoder.clone(),
+            delivery: self.delivery.clone(),
+            page: config.active_page,
+        });
+        // All cursors are read before the first page: a fault in the last must not come to light
+        // after hours of the first.
+        let cursor = |at, after, starting| {
+            let notation = Notation {
+                at,
+                after,
+                zone: config.poller.zone.clone(),
+                seal: config.seal.clone(),
+            };
+            ChangeCursor::read(
+                run.state.members(),
+                &Arc::new(notation),
+                start.then_some(starting),
+            )
+        };
+        let new = wanted("new")
+            .then(|| cursor("creation_dt", "creation_after", config.starting_creation))
+            .transpose()?;
+        let updated = wanted("updated")
+            .then(|| cursor("update_dt", "update_after", config.starting_update))
+            .transpose()?;
+        let deleted = wanted("deleted")
+            .then(|| {
+                DeletionCursor::read(
+                    run.state.members(),
+                    start.then_some(config.starting_deletion),
+                )
+            })
+            .transpose()?;
+
+        if let Some(cursor) = new {
+            engine::run(&New(active.clone()), cursor, run).await?;
+        }
+        if let Some(cursor) = updated.filter(|_| !run.report.stopped) {
+            engine::run(&Updated(active), cursor, run).await?;
+        }
+        if let Some(cursor) = deleted.filter(|_| !run.report.stopped) {
+            let deleted = Deleted {
+                sierra: self.sierra.clone(),
+                redshift: self.redshift.clone(),
+                pseudonymiser: config.pseudonymiser.clone(),
+                delivery: self.delivery.clone(),
+                page: config.deleted_page,
+            };
+            engine::run(&deleted, cursor, run).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn check(settings: &Settings) -> Result<Vec<Checked>> {
+    let config = Config::read(settings)?;
+    let aws = config.poller.aws().await;
+    let (sierra, redshift) = databases(&config)?;
+    let schema = fetch_schema(&config.schema, &config.poller.policy).await;
+    let encoder = schema.and_then(|schema| Encoder::new::<PatronInfo>(&schema, &config.schema));
+    let mut checks = vec![
+        Checked {
+            system: "Sierra",
+            found: check_sierra(&sierra.database).await,
+        },
+        Checked {
+            system: "Redshift",
+            found: check_redshift(&redshift).await,
+        },
+        Checked {
+            system: "geocoder",
+            found: Ranges::open(&config.ranges)
+                .map(|_| format!("ranges:{}", config.ranges.display())),
+        },
+        Checked {
+            system: "state",
+            found: check_state(&config, &aws).await,
+        },
+    ];
+    match encoder {
+        Ok(encoder) => {
+            checks.push(Checked {
+                system: "schema",
+                found: Ok(config.schema.clone()),
+            });
+            let found = match config.poller.stream_of_settings(&encoder, &aws) {
+                Ok(stream) => stream.summary().await,
+                Err(error) => Err(error),
+            };
+            checks.push(Checked {
+                system: "stream",
+                found,
+            });
+        }
+        Err(error) => checks.push(Checked {
+            system: "schema",
+            found: Err(error),
+        }),
+    }
+    Ok(checks)
+}
+
+async fn check_sierra(database: &Database) -> Result<String> {
+    let version = database.version().await?;
+    for (table, columns) in sierra::COLUMNS {
+        database.check_columns(table, columns).await?;
+    }
+    Ok(version)
+}
+
+async fn check_redshift(redshift: &Redshift) -> Result<String> {
+    let version = redshift.database.version().await?;
+    redshift
+        .database
+        .check_columns(&redshift.table, redshift::COLUMNS)
+        .await?;
+    Ok(version)
+}
+
+async fn check_state(config: &Config, aws: &Aws) -> Result<String> {
+    let Some(object) = config.poller.state_object(aws)? else {
+        return Ok("ignored".into());
+    };
+    if object.exists().await? {
+        return Ok(object.to_string());
+    }
+    Err(Error::new(
+        Remedy::FixSettings,
+        format!("looking for {object}: there is no such document"),
+    )
+    .with_hint(
+        "make one with `watershed state set patron-info creation_dt=… update_dt=… deletion_date=…`",
+    ))
+}

@@ -1,0 +1,266 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use watershed::connectors::sql::identifier;
+use watershed::error::Result;
+use watershed::privacy::{Pseudonymiser, Seal, Secret};
+use watershed::settings::{Parts, Setting, Settings, database_url};
+
+use super::super::poller::PollerConfig;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::choice(
+        "LOG_LEVEL",
+        &["trace", "debug", "info", "warning", "error", "critical"],
+        "The least severe lines that are logged.",
+    )
+    .default("warning"),
+    Setting::integer(
+        "SETTLE_SECONDS",
+        0..=86_400,
+        "Rows younger than this are left for the next run.",
+    )
+    .default("60"),
+    Setting::text(
+        "BCRYPT_SALT",
+        "Salt of the pseudonyms: `$2b$`, two digits of cost, `$`, 22 characters.",
+    )
+    .secret()
+    .required(),
+    Setting::text(
+        "PATRON_INFO_SCHEMA_URL",
+        "Avro schema: the schema API's URL, or `file:` and a path.",
+    )
+    .required(),
+    Setting::text(
+        "GEOCODER_URL",
+        "`ranges:` and the path of an embedded geocoder made by `watershed geocoder build`.",
+    )
+    .required(),
+    Setting::integer(
+        "ACTIVE_PATRON_BATCH_SIZE",
+        1..=1_000_000,
+        "New or updated patrons a page.",
+    )
+    .default("10000"),
+    Setting::integer(
+        "DELETED_PATRON_BATCH_SIZE",
+        1..=10_000_000,
+        "Deleted patrons a page.",
+    )
+    .default("500000"),
+    Setting::integer(
+        "SIERRA_BATCH_SIZE",
+        1..=1_000_000,
+        "Older name: feeds both of the two above.",
+    ),
+    Setting::instant(
+        "STARTING_CREATION_DT",
+        "Where new patrons begin, with `IGNORE_CACHE` or `--start`.",
+    )
+    .default("2020-01-01 00:00:00-05"),
+    Setting::instant(
+        "STARTING_UPDATE_DT",
+        "Where updated patrons begin, with `IGNORE_CACHE` or `--start`.",
+    )
+    .default("2020-01-01 00:00:00-05"),
+    Setting::date(
+        "STARTING_DELETION_DATE",
+        "Where deleted patrons begin, with `IGNORE_CACHE` or `--start`.",
+    )
+    .default("2020-01-01"),
+    Setting::flag("BACKFILL", "Runs new patrons alone."),
+];
+
+pub(super) const SIERRA_SETTINGS: &[Setting] = &[
+    Setting::text(
+        "SIERRA_URL",
+        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
+    )
+    .secret(),
+    Setting::text("SIERRA_DB_HOST", "Host. Required without a URL.").secret(),
+    Setting::integer("SIERRA_DB_PORT", 1..=65_535, "Port.").default("1032"),
+    Setting::text(
+        "SIERRA_DB_NAME",
+        "Database, percent-encoded; may carry `?sslmode=`.",
+    )
+    .default("iii"),
+    Setting::text(
+        "SIERRA_DB_USER",
+        "User, percent-encoded. Required without a URL.",
+    )
+    .secret(),
+    Setting::text(
+        "SIERRA_DB_PASSWORD",
+        "Password, percent-encoded. Required without a URL.",
+    )
+    .secret(),
+    Setting::choice("SIERRA_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("require"),
+];
+
+pub(super) const REDSHIFT_SETTINGS: &[Setting] = &[
+    Setting::text(
+        "REDSHIFT_URL",
+        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
+    )
+    .secret(),
+    Setting::text("REDSHIFT_DB_HOST", "Host. Required without a URL.").secret(),
+    Setting::integer("REDSHIFT_DB_PORT", 1..=65_535, "Port.").default("5439"),
+    Setting::text("REDSHIFT_DB_NAME", "Database. Required without a URL."),
+    Setting::text("REDSHIFT_DB_USER", "User. Required without a URL.").secret(),
+    Setting::text("REDSHIFT_DB_PASSWORD", "Password. Required without a URL.").secret(),
+    Setting::choice("REDSHIFT_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("verify-full"),
+    Setting::text(
+        "REDSHIFT_TABLE",
+        "Table of the patrons that were delivered before.",
+    )
+    .required(),
+];
+
+const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+const SIERRA: Parts = Parts {
+    url: "SIERRA_URL",
+    scheme: "postgres",
+    host: "SIERRA_DB_HOST",
+    port: "SIERRA_DB_PORT",
+    name: "SIERRA_DB_NAME",
+    user: "SIERRA_DB_USER",
+    password: "SIERRA_DB_PASSWORD",
+    sslmode: "SIERRA_SSLMODE",
+    percent_encoded: true,
+};
+
+const REDSHIFT: Parts = Parts {
+    url: "REDSHIFT_URL",
+    scheme: "postgres",
+    host: "REDSHIFT_DB_HOST",
+    port: "REDSHIFT_DB_PORT",
+    name: "REDSHIFT_DB_NAME",
+    user: "REDSHIFT_DB_USER",
+    password: "REDSHIFT_DB_PASSWORD",
+    sslmode: "REDSHIFT_SSLMODE",
+    percent_encoded: false,
+};
+
+/// Members of the state that a person may set.
+pub(super) const STATE: &[Setting] = &[
+    Setting::instant("creation_dt", "Creation of the last new patron delivered."),
+    Setting::instant("update_dt", "Update of the last updated patron delivered."),
+    Setting::date(
+        "deletion_date",
+        "Deletion of the last deleted patron delivered.",
+    ),
+];
+
+/// What the settings say, free of faults.
+pub(super) struct Config {
+    pub poller: PollerConfig,
+    pub sierra: Secret,
+    pub redshift: Secret,
+    /// Quoted.
+    pub redshift_table: String,
+    pub schema: String,
+    pub ranges: PathBuf,
+    pub pseudonymiser: Arc<Pseudonymiser>,
+    pub seal: Arc<Seal>,
+    pub active_page: usize,
+    pub deleted_page: usize,
+    pub starting_creation: Timestamp,
+    pub starting_update: Timestamp,
+    pub starting_deletion: Date,
+    pub backfill: bool,
+}
+
+impl Config {
+    /// Reads the settings, and reports every fault at once.
+    pub(super) fn read(settings: &Settings) -> Result<Config> {
+        let poller = PollerConfig::read(settings);
+        let sierra = database_url(settings, SIERRA);
+        let redshift = database_url(settings, REDSHIFT);
+        let table = settings.required("REDSHIFT_TABLE");
+        let redshift_table =
+            settings.check(identifier(if table.is_empty() { "unset" } else { &table }));
+        let schema = settings.required("PATRON_INFO_SCHEMA_URL");
+        let ranges = ranges(settings);
+        let salt = settings.required_secret("BCRYPT_SALT");
+        let pseudonymiser = if salt.expose().is_empty() {
+            None
+        } else {
+            salted(settings, &salt)
+        };
+        let instant = |name| settings.instant(name, &poller.zone).unwrap_or_default();
+        let (active_page, deleted_page) = page_sizes(settings);
+        let starting_creation = instant("STARTING_CREATION_DT");
+        let starting_update = instant("STARTING_UPDATE_DT");
+        settings.complete(())?;
+        Ok(Config {
+            poller,
+            sierra,
+            redshift,
+            redshift_table: redshift_table.expect("a fault was noted otherwise"),
+            schema,
+            ranges,
+            pseudonymiser: Arc::new(pseudonymiser.expect("a fault was noted otherwise")),
+            seal: Arc::new(Seal::new(&salt)),
+            active_page,
+            deleted_page,
+            starting_creation,
+            starting_update,
+            starting_deletion: settings.date("STARTING_DELETION_DATE").unwrap_or_default(),
+            backfill: settings.flag("BACKFILL"),
+        })
+    }
+}
+
+fn salted(settings: &Settings, salt: &Secret) -> Option<Pseudonymiser> {
+    let pseudonymiser = Pseudonymiser::new(salt);
+    let origin = settings.origin("BCRYPT_SALT");
+    pseudonymiser
+        .map_err(|error| settings.fault(format!("{origin}: {}", error.in_one_line())))
+        .ok()
+}
+
+fn ranges(settings: &Settings) -> PathBuf {
+    let url = settings.required("GEOCODER_URL");
+    match url.strip_prefix("ranges:") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            if !url.is_empty() {
+                settings.fault(format!(
+                    "{}: `{url}`: expected ranges: and a path",
+                    settings.origin("GEOCODER_URL")
+                ));
+            }
+            PathBuf::new()
+        }
+    }
+}
+
+/// Active and deleted patrons a page; the older single name feeds both.
+fn page_sizes(settings: &Settings) -> (usize, usize) {
+    let older = settings.integer("SIERRA_BATCH_SIZE");
+    let size = |name: &str| {
+        let own = settings.integer(name);
+        match older {
+            Some(older) if settings.is_given(name) && own != Some(older) => {
+                settings.fault(format!(
+                    "{} contradicts {}",
+                    settings.origin("SIERRA_BATCH_SIZE"),
+                    settings.origin(name)
+                ));
+                1
+            }
+            older => older
+                .or(own)
+                .and_then(|size| size.try_into().ok())
+                .unwrap_or(1),
+        }
+    };
+    (
+        size("ACTIVE_PATRON_BATCH_SIZE"),
+        size("DELETED_PATRON_BATCH_SIZE"),
+    )
+}
