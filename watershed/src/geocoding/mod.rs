@@ -1,5 +1,7 @@
 //! Addresses in, census tracts out.
 
+mod cleaning;
+
 use std::fmt;
 
 use futures::future::BoxFuture;
@@ -7,6 +9,8 @@ use futures::future::BoxFuture;
 use crate::error::Result;
 use crate::pipeline::Counts;
 use crate::privacy::Personal;
+
+pub use cleaning::{CleanedAddress, Cleaner, full_text, prepare};
 
 /// A postal address in the United States, as a system of record has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
