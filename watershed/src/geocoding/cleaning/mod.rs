@@ -9,13 +9,15 @@
 //!
 //! The model in `model/` is that of `usaddress` 0.5.16, unchanged, as is its list of words for
 //! kinds of streets; their licence lies beside them. Tokens, attributes and labels are equal to the
-//! library's.
+//! library's; the samples in `testdata/` say so.
 
 mod ascii;
 mod crf;
 mod features;
 mod labels;
 mod reformat;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 use zeroize::Zeroizing;
