@@ -82,7 +82,11 @@ pub(super) fn report(reports: &[(&str, &Report)]) -> String {
             .expect("the table has this column")
             .set_cell_alignment(CellAlignment::Right);
     }
-    format!("{rows}\n{below}")
+    let rows: String = rows
+        .lines()
+        .map(|row| format!("{}\n", row.trim()))
+        .collect();
+    format!("{rows}{below}")
 }
 
 fn geocoded(mode: &ModeReport) -> u64 {
@@ -211,6 +215,14 @@ mod tests {
             ],
             stopped: true,
         };
-        insta::assert_snapshot!(report(&[("patron-info", &done)]), @"");
+        insta::assert_snapshot!(report(&[("patron-info", &done)]), @r"
+        pipeline     mode     pages    read  delivered  skipped  set aside  geocoded
+        patron-info  new          2  12,345     12,340        3          2    11,000
+        patron-info  updated      0       0          0        0          0         0
+          patron-info new, skipped: 3 already sent in this run
+          patron-info new, noted: 11,000 geocoded by ranges
+          patron-info new, noted: 1,340 not geocoded
+          patron-info was stopped by a signal; what was delivered is saved
+        ");
     }
 }

@@ -1,5 +1,6 @@
 //! Addresses in, census tracts out.
 
+mod cleaning;
 mod ranges;
 mod ranges_csv;
 mod street;
@@ -13,6 +14,8 @@ use futures::future::BoxFuture;
 use crate::error::Result;
 use crate::pipeline::Counts;
 use crate::privacy::Personal;
+
+pub use cleaning::{CleanedAddress, Cleaner, full_text, prepare};
 
 /// A postal address in the United States, as a system of record has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
