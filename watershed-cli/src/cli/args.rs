@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+
+use crate::pipelines::JOBS;
 
 /// Keeps analytics and library systems up to date from the systems of record.
 #[derive(Parser)]
@@ -29,7 +32,7 @@ pub(super) enum Command {
     /// Run a pipeline once
     Run {
         /// Pipeline, as `list` names it
-        #[arg(value_name = "PIPELINE")]
+        #[arg(value_name = "PIPELINE", value_parser = names())]
         job: String,
         #[command(flatten)]
         run: RunArgs,
@@ -37,7 +40,7 @@ pub(super) enum Command {
     /// Ask every system a pipeline needs for its version; read no records, write nothing
     Check {
         /// Pipeline, as `list` names it
-        #[arg(value_name = "PIPELINE")]
+        #[arg(value_name = "PIPELINE", value_parser = names())]
         job: String,
         #[command(flatten)]
         settings: SettingsArgs,
@@ -45,7 +48,7 @@ pub(super) enum Command {
     /// Show the first page of each mode, pseudonymised; write nothing
     Sample {
         /// Pipeline, as `list` names it
-        #[arg(value_name = "PIPELINE")]
+        #[arg(value_name = "PIPELINE", value_parser = names())]
         job: String,
         #[command(flatten)]
         sample: SampleArgs,
@@ -85,8 +88,8 @@ pub(super) struct SettingsArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Set one setting, over environment and file; may come again
-    #[arg(long = "set", value_name = "NAME=VALUE")]
-    pub set: Vec<String>,
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
 }
 
 #[derive(Args, Clone, Default)]
@@ -133,7 +136,7 @@ pub(super) enum StateAction {
     /// Print the state document
     Show {
         /// Pipeline, as `list` names it
-        #[arg(value_name = "PIPELINE")]
+        #[arg(value_name = "PIPELINE", value_parser = names())]
         job: String,
         #[command(flatten)]
         settings: SettingsArgs,
@@ -141,18 +144,18 @@ pub(super) enum StateAction {
     /// Set members of the state document, which is made if there is none
     Set {
         /// Pipeline, as `list` names it
-        #[arg(value_name = "PIPELINE")]
+        #[arg(value_name = "PIPELINE", value_parser = names())]
         job: String,
         /// Members and their values
-        #[arg(value_name = "MEMBER=VALUE", required = true)]
-        members: Vec<String>,
+        #[arg(value_name = "MEMBER=VALUE", required = true, value_parser = pair)]
+        members: Vec<(String, String)>,
         #[command(flatten)]
         settings: SettingsArgs,
     },
     /// Remove the pipeline's members from the state document: the next run needs `--start`
     Reset {
         /// Pipeline, as `list` names it
-        #[arg(value_name = "PIPELINE")]
+        #[arg(value_name = "PIPELINE", value_parser = names())]
         job: String,
         #[command(flatten)]
         settings: SettingsArgs,
@@ -168,4 +171,15 @@ pub(super) enum GeocoderAction {
         /// Geocoder to write, for GEOCODER_URL=ranges:FILE
         file: PathBuf,
     },
+}
+
+/// The pipelines' names, for usage errors and completions.
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(JOBS.iter().map(|job| job.name))
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }

@@ -85,14 +85,13 @@ async fn dispatch(command: Command) -> Result<u8> {
     }
 }
 
+/// The pipeline of a name that the command line has checked already.
 fn find(name: &str) -> Result<&'static Job> {
     Job::find(name).ok_or_else(|| {
-        let names: Vec<&str> = JOBS.iter().map(|job| job.name).collect();
         Error::new(
-            Remedy::FixSettings,
+            Remedy::ReportBug,
             format!("looking for the pipeline `{name}`"),
         )
-        .with_hint(format!("expected one of {}", names.join(", ")))
     })
 }
 

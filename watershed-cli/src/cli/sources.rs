@@ -26,13 +26,8 @@ pub(super) fn gather(
             given.push(((*name).to_owned(), (*text).to_owned(), (*flag).to_owned()));
         }
     }
-    for pair in &args.set {
-        let (name, text) = pair.split_once('=').ok_or_else(|| {
-            let name: String = pair.chars().take(40).collect();
-            Error::new(Remedy::FixSettings, format!("reading --set {name}"))
-                .with_hint("expected --set NAME=VALUE")
-        })?;
-        given.push((name.trim().to_owned(), text.to_owned(), "--set".to_owned()));
+    for (name, text) in &args.set {
+        given.push((name.clone(), text.clone(), "--set".to_owned()));
     }
     // What is not UTF-8 cannot be one of our values.
     let environment = std::env::vars_os()

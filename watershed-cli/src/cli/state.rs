@@ -86,26 +86,20 @@ async fn open(object: &Object) -> Result<Option<State>> {
 }
 
 /// Values as the pipeline writes them, after they were read as the pipeline reads them.
-fn changes(job: &Job, pairs: &[String], zone: &TimeZone) -> Result<Members> {
+fn changes(job: &Job, pairs: &[(String, String)], zone: &TimeZone) -> Result<Members> {
     let mut changes = Members::new();
-    for pair in pairs {
-        let names: Vec<&str> = job.state.iter().map(|member| member.name).collect();
+    let names: Vec<&str> = job.state.iter().map(|member| member.name).collect();
+    for (name, text) in pairs {
         let refused = |expected: String| {
-            Error::new(
-                Remedy::FixSettings,
-                format!("setting `{pair}` in the state of {}", job.name),
-            )
-            .with_hint(expected)
+            let what = format!("setting {name} to `{text}` in the state of {}", job.name);
+            Error::new(Remedy::FixSettings, what).with_hint(expected)
         };
-        let (name, text) = pair
-            .split_once('=')
-            .ok_or_else(|| refused("expected MEMBER=VALUE".into()))?;
-        let member = job.state.iter().find(|member| member.name == name);
+        let member = job.state.iter().find(|member| member.name == name.as_str());
         let member =
             member.ok_or_else(|| refused(format!("expected one of {}", names.join(", "))))?;
         let value = written(member, text, zone)
             .ok_or_else(|| refused(format!("expected {}", member.kind)))?;
-        changes.insert(name.to_owned(), value.into());
+        changes.insert(name.clone(), value.into());
     }
     Ok(changes)
 }

@@ -265,6 +265,7 @@ fn unknown(url: &str) -> Error {
 }
 
 fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
+    super::http::install_tls();
     let no_retries = RetryConfig {
         max_retries: 0,
         ..RetryConfig::default()

@@ -79,9 +79,18 @@ impl Postgres {
             .connect(connector)
             .await
             .map_err(|cause| self.error(&what, &cause))?;
+        let unconverted = connection.parameter("server_encoding") == Some("SQL_ASCII");
         // The connection's task ends when the client is dropped or the server goes away; what
         // went wrong reaches the query that was waiting.
         tokio::spawn(connection);
+        if unconverted {
+            // Such a server knows no encoding, and would fail the whole result for one byte that
+            // is not UTF-8; sent as they are, the bytes fail their own record.
+            let sent = client
+                .batch_execute("SET client_encoding TO SQL_ASCII")
+                .await;
+            sent.map_err(|cause| self.error(&what, &cause))?;
+        }
         let client = Arc::new(client);
         *slot = Some(client.clone());
         Ok(client)

@@ -1,0 +1,186 @@
+//! Killed, stopped, and run twice at once: nothing is lost, at most the page in hand is repeated.
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Child;
+
+use crate::fixture::{Patron, known_address};
+use crate::world::{World, in_both_worlds};
+
+/// Records a page in these tests.
+const PAGE: usize = 3;
+const YEAR_AGO: &str = "2023-07-01T00:00:00-04:00";
+
+/// Eight new, eight updated and eight deleted patrons, in ties of four.
+async fn populate(world: &mut World) {
+    let instants = ["2024-06-01 12:00:00", "2024-06-02 12:00:00"];
+    let dates = ["2024-06-01", "2024-06-02"];
+    let mut patrons = Vec::new();
+    for i in 0..8 {
+        let half = i as usize / 4;
+        patrons.push(Patron::created(484_100_000_001 + i * 11, instants[half]).at(known_address()));
+        patrons.push(Patron::updated(484_200_000_001 + i * 11, instants[half]).at(known_address()));
+        patrons.push(Patron::deleted(484_300_000_001 + i * 11, dates[half]));
+    }
+    world.add(&patrons).await;
+    world.set("SIERRA_BATCH_SIZE", &PAGE.to_string());
+    world.start_at(YEAR_AGO, YEAR_AGO, "2024-05-01").await;
+}
+
+fn times(records: &[Json]) -> HashMap<String, usize> {
+    let mut times = HashMap::new();
+    for record in records {
+        *times
+            .entry(record["patron_id"].as_str().unwrap().to_owned())
+            .or_default() += 1;
+    }
+    times
+}
+
+/// Waits for the line that a pausing program prints.
+async fn paused(child: &mut Child) {
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+    let line = lines.next_line().await.expect("stdout can be read");
+    assert_eq!(line.as_deref(), Some("paused"));
+}
+
+const ROOMS: [&str; 7] = [
+    "read",
+    "shaped",
+    "protected",
+    "formatted",
+    "delivered",
+    "set aside",
+    "saved",
+];
+
+/// Kills the program the n-th time that a page leaves `room`, runs it again, and counts.
+async fn kill(world: &mut World, room: &str, times_left: u32) {
+    let child = world.program.start_interrupted(
+        &format!("{room}:{times_left}"),
+        "kill",
+        &["run", "patron-info"],
+    );
+    let output = child.wait_with_output().await.expect("the program ends");
+    assert_eq!(
+        output.status.code(),
+        None,
+        "{room}: it was not killed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    world.program.searched(output);
+    let before = world.delivered().await.len();
+    world.poll().await.expect(0);
+    let records = world.delivered().await;
+    let times = times(&records);
+    assert_eq!(
+        times.len(),
+        24,
+        "killed after {room}: {} records, {} before the second run",
+        records.len(),
+        before
+    );
+    // Deleted patrons of the last date come again with every run; of the others at most a page does.
+    let repeated = records.len() - 24;
+    assert!(
+        repeated <= PAGE + 4,
+        "killed after {room}: {repeated} repeated"
+    );
+    let state = world.state().await;
+    assert_eq!(state["creation_dt"], "2024-06-02T08:00:00-04:00");
+    assert_eq!(state["update_dt"], "2024-06-02T08:00:00-04:00");
+    assert_eq!(state["deletion_date"], "2024-06-02");
+}
+
+/// P1, P2: killed between any two rooms, on the first page, in the middle, and in each mode.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_any_two_rooms_nothing_is_lost() {
+    for room in ROOMS {
+        for page in [1, 2, 5, 8] {
+            let mut world = World::embedded();
+            populate(&mut world).await;
+            kill(&mut world, room, page).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_on_real_servers_nothing_is_lost() {
+    for (room, page) in [
+        ("formatted", 2),
+        ("delivered", 2),
+        ("delivered", 5),
+        ("set aside", 8),
+        ("saved", 3),
+    ] {
+        let mut world = World::servers().await;
+        populate(&mut world).await;
+        kill(&mut world, room, page).await;
+    }
+}
+
+in_both_worlds! {
+    // P5: the one that was overtaken ends with 5, and the state is that of the other.
+    async fn of_two_runners_at_once_one_saves(world) {
+        populate(&mut world).await;
+        let mut first = world.program.start_interrupted("delivered:1", "pause", &["run", "patron-info"]);
+        paused(&mut first).await;
+        world.poll().await.expect(0);
+        let others = world.state_text().await;
+        first.stdin.take().unwrap().write_all(b"\n").await.expect("the first goes on");
+        let ended = world.program.searched(first.wait_with_output().await.expect("it ends"));
+        ended.expect(5).says("another runner has written it since this run read it");
+        assert_eq!(world.state_text().await, others);
+        assert_eq!(times(&world.delivered().await).len(), 24);
+    }
+
+    // P7: the page in hand is finished and saved; the next run goes on behind it.
+    async fn sigterm_finishes_the_page_in_hand(world) {
+        populate(&mut world).await;
+        let mut child = world.program.start_interrupted("formatted:2", "pause", &["run", "patron-info"]);
+        let mut input = child.stdin.take().unwrap();
+        paused(&mut child).await;
+        let id = child.id().expect("it runs").to_string();
+        let sent = Instant::now();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill can be run").success());
+        input.write_all(b"\n").await.expect("it goes on");
+        let ended = world.program.searched(child.wait_with_output().await.expect("it ends")).expect(0);
+        assert!(sent.elapsed() < Duration::from_secs(10));
+        ended.says("stopping");
+        let stopped = world.delivered().await.len();
+        assert!(stopped <= 2 * PAGE, "{stopped} records after the stop");
+        world.poll().await.expect(0);
+        let records = world.delivered().await;
+        assert_eq!((records.len(), times(&records).len()), (24, 24));
+    }
+}
+
+/// P6: the search that every other test relies on finds a personal value printed on purpose.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_personal_value_printed_on_purpose_is_found() {
+    let mut world = World::embedded();
+    populate(&mut world).await;
+    let arguments = ["run", "patron-info"];
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_watershed"))
+        .with_file_name("examples/interrupted");
+    let mut command = world.program.command(program.to_str().unwrap(), &arguments);
+    command
+        .env("INTERRUPT_AT", "shaped:1")
+        .env("INTERRUPT_BY", "leak")
+        .env("INTERRUPT_LEAK", "476 Quince Terrace");
+    let output = command.output().await.expect("the program runs");
+    let ended = crate::program::Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    };
+    let leaks = world.program.leaks(&ended);
+    assert!(
+        leaks.contains(&"`476 Quince Terrace` in stdout".to_owned()),
+        "{leaks:?}"
+    );
+}
