@@ -19,7 +19,7 @@ pub use stop::Stop;
 
 use crate::dead_letters::DeadLetters;
 use crate::error::{Error, Remedy, Result};
-use crate::pipeline::{Cursor as _, Pipeline};
+use crate::pipeline::{Cursor as _, Pipeline, Transformed};
 use crate::state::State;
 
 /// What a run hands from mode to mode.
@@ -61,65 +61,80 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
             return Ok(());
         }
         let read = records.len() as u64;
-        tracing::trace!(room = "read", mode = P::NAME, page = pages + 1);
+        tracing::trace!(room = "read");
 
         let Some(transformed) = stop.or_abandon(pipeline.transform(records)).await else {
             break;
         };
-        let mut transformed = transformed?;
-        let outputs = transformed.outputs.len() as u64;
-        let mut skipped = std::mem::take(&mut transformed.skipped);
-        let mut set_aside = std::mem::take(&mut transformed.set_aside);
-        // P3: every record read is accounted for.
-        accounted(
-            P::NAME,
-            read,
-            outputs + skipped.total() + set_aside.len() as u64,
-        )?;
-
-        // P7: a delivery that has begun is finished and saved, if the other side answers.
-        let Some(delivered) = stop.or_finish(pipeline.deliver(transformed.outputs)).await else {
+        // P7: what has begun to be delivered is finished and saved, if the other side answers.
+        let finish = deliver_and_save(pipeline, run, read, transformed?, &next);
+        if stop.or_finish(finish).await.transpose()?.is_none() {
+            tracing::warn!("the page in hand was abandoned: it will be delivered again");
             break;
-        };
-        let delivered = delivered?;
-        tracing::trace!(room = "delivered", mode = P::NAME, page = pages + 1);
-        skipped.add_all(&delivered.skipped);
-        set_aside.extend(delivered.set_aside);
-
-        // P1: what was set aside is durable before the cursor moves past it.
-        run.dead_letters.keep(&set_aside).await?;
-        tracing::trace!(room = "set aside", mode = P::NAME, page = pages + 1);
-
-        // P1, P2: only now, and only forward (`Page` has checked it), is the cursor saved.
-        run.state.save(|members| next.write(members)).await?;
-        tracing::trace!(room = "saved", mode = P::NAME, page = pages + 1);
-
+        }
         cursor = next;
         pages += 1;
-        let done = read - skipped.total() - set_aside.len() as u64;
-        tracing::info!(
-            "{} page {pages}: {read} read, {done} delivered, {} skipped, {} set aside",
-            P::NAME,
-            skipped.total(),
-            set_aside.len(),
-        );
-        let mode = run
-            .report
-            .modes
-            .last_mut()
-            .expect("this mode was pushed above");
-        mode.pages = pages;
-        mode.read += read;
-        mode.delivered += done;
-        mode.skipped.add_all(&skipped);
-        mode.set_aside += set_aside.len() as u64;
-        mode.noted.add_all(&transformed.noted);
-        (run.progress)(&run.report);
         if !more {
             return Ok(());
         }
     }
     run.report.stopped |= run.stop.is_requested();
+    Ok(())
+}
+
+async fn deliver_and_save<P: Pipeline>(
+    pipeline: &P,
+    run: &mut Run<'_>,
+    read: u64,
+    transformed: Transformed<P::Output>,
+    next: &P::Cursor,
+) -> Result<()> {
+    let Transformed {
+        outputs,
+        mut skipped,
+        mut set_aside,
+        noted,
+    } = transformed;
+    // P3: every record read is accounted for.
+    accounted(
+        P::NAME,
+        read,
+        outputs.len() as u64 + skipped.total() + set_aside.len() as u64,
+    )?;
+
+    let delivered = pipeline.deliver(outputs).await?;
+    tracing::trace!(room = "delivered");
+    skipped.add_all(&delivered.skipped);
+    set_aside.extend(delivered.set_aside);
+
+    // P1: what was set aside is durable before the cursor moves past it.
+    run.dead_letters.keep(&set_aside).await?;
+    tracing::trace!(room = "set aside");
+
+    // P1, P2: only now, and only forward (`Page` has checked it), is the cursor saved.
+    run.state.save(|members| next.write(members)).await?;
+    tracing::trace!(room = "saved");
+
+    let set_aside = set_aside.len() as u64;
+    let done = read - skipped.total() - set_aside;
+    let mode = run
+        .report
+        .modes
+        .last_mut()
+        .expect("`run` has pushed this mode");
+    mode.pages += 1;
+    mode.read += read;
+    mode.delivered += done;
+    mode.skipped.add_all(&skipped);
+    mode.set_aside += set_aside;
+    mode.noted.add_all(&noted);
+    tracing::info!(
+        "{} page {}: {read} read, {done} delivered, {} skipped, {set_aside} set aside",
+        P::NAME,
+        mode.pages,
+        skipped.total(),
+    );
+    (run.progress)(&run.report);
     Ok(())
 }
 

@@ -9,13 +9,14 @@ const PLAINTEXT: &str = "PLAINTEXT_VARIABLES";
 const ENCRYPTED: &str = "ENCRYPTED_VARIABLES";
 
 /// A settings file: YAML, flat or with `PLAINTEXT_VARIABLES` and `ENCRYPTED_VARIABLES`.
-#[derive(Clone, Debug)]
+// No `Debug`: it would print secrets.
+#[derive(Clone)]
 pub struct SettingsFile {
     entries: Vec<Entry>,
     faults: Vec<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Entry {
     name: String,
     text: String,

@@ -183,7 +183,8 @@ fn parse_flag(text: &str) -> Option<bool> {
 }
 
 /// Where settings come from, strongest first.
-#[derive(Clone, Debug, Default)]
+// No `Debug`: it would print secrets.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// `--set NAME=value` and flags, each with the words that stand for it in messages.
     pub given: Vec<(String, String, String)>,

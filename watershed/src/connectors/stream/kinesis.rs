@@ -147,13 +147,19 @@ impl Kinesis {
 
     pub(super) async fn summary(&self) -> Result<String> {
         let what = format!("describing the stream {}", self.stream);
-        let call = self.client.describe_stream_summary();
-        let call = if self.has_arn() {
-            call.stream_arn(&self.stream)
-        } else {
-            call.stream_name(&self.stream)
-        };
-        let answer = call.send().await.map_err(|error| sdk_error(what, error))?;
+        let policy = Policy::within(Duration::from_secs(10));
+        let answer = retry(&policy, &what, || async {
+            let call = self.client.describe_stream_summary();
+            let call = if self.has_arn() {
+                call.stream_arn(&self.stream)
+            } else {
+                call.stream_name(&self.stream)
+            };
+            call.send()
+                .await
+                .map_err(|error| sdk_error(what.clone(), error))
+        })
+        .await?;
         let Some(summary) = answer.stream_description_summary else {
             return Ok(self.stream.clone());
         };
