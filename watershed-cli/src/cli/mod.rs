@@ -12,6 +12,7 @@ mod screen;
 mod sources;
 mod state;
 
+use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -28,23 +29,28 @@ const SET_ASIDE: u8 = 6;
 
 /// Reads the command line, does what it says, and tells how it ended by the exit code.
 pub fn main() -> ExitCode {
+    ExitCode::from(main_from(std::env::args_os()))
+}
+
+/// As [`main`], with these arguments, the program's name first; gives the exit code.
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     hide_panics();
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(usage) => {
             let _ = usage.print();
-            return ExitCode::from(usage.exit_code() as u8);
+            return usage.exit_code() as u8;
         }
     };
     let ended = catch_unwind(AssertUnwindSafe(|| on_the_runtime(arguments.command)));
-    ExitCode::from(match ended {
+    match ended {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             screen::complain(&error);
             error.remedy().exit_code()
         }
         Err(_) => Remedy::ReportBug.exit_code(),
-    })
+    }
 }
 
 fn on_the_runtime(command: Command) -> Result<u8> {

@@ -44,8 +44,12 @@ fn times(records: &[Json]) -> HashMap<String, usize> {
 /// Waits for the line that a pausing program prints.
 async fn paused(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-    let line = lines.next_line().await.expect("stdout can be read");
-    assert_eq!(line.as_deref(), Some("paused"));
+    while let Some(line) = lines.next_line().await.expect("stdout can be read") {
+        if line == "paused" {
+            return;
+        }
+    }
+    panic!("it ended and did not pause");
 }
 
 const ROOMS: [&str; 7] = [
@@ -60,11 +64,15 @@ const ROOMS: [&str; 7] = [
 
 /// Kills the program the n-th time that a page leaves `room`, runs it again, and counts.
 async fn kill(world: &mut World, room: &str, times_left: u32) {
-    let child = world.program.start_interrupted(
-        &format!("{room}:{times_left}"),
-        "kill",
-        &["run", "patron-info"],
-    );
+    let child = world
+        .program
+        .interrupted(
+            &format!("{room}:{times_left}"),
+            "kill",
+            &["run", "patron-info"],
+        )
+        .spawn()
+        .expect("it starts");
     let output = child.wait_with_output().await.expect("the program ends");
     assert_eq!(
         output.status.code(),
@@ -127,7 +135,7 @@ in_both_worlds! {
     // P5: the one that was overtaken ends with 5, and the state is that of the other.
     async fn of_two_runners_at_once_one_saves(world) {
         populate(&mut world).await;
-        let mut first = world.program.start_interrupted("delivered:1", "pause", &["run", "patron-info"]);
+        let mut first = world.program.interrupted("delivered:1", "pause", &["run", "patron-info"]).spawn().expect("it starts");
         paused(&mut first).await;
         world.poll().await.expect(0);
         let others = world.state_text().await;
@@ -141,7 +149,7 @@ in_both_worlds! {
     // P7: the page in hand is finished and saved; the next run goes on behind it.
     async fn sigterm_finishes_the_page_in_hand(world) {
         populate(&mut world).await;
-        let mut child = world.program.start_interrupted("formatted:2", "pause", &["run", "patron-info"]);
+        let mut child = world.program.interrupted("formatted:2", "pause", &["run", "patron-info"]).spawn().expect("it starts");
         let mut input = child.stdin.take().unwrap();
         paused(&mut child).await;
         let id = child.id().expect("it runs").to_string();
@@ -164,14 +172,10 @@ in_both_worlds! {
 async fn a_personal_value_printed_on_purpose_is_found() {
     let mut world = World::embedded();
     populate(&mut world).await;
-    let arguments = ["run", "patron-info"];
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_watershed"))
-        .with_file_name("examples/interrupted");
-    let mut command = world.program.command(program.to_str().unwrap(), &arguments);
-    command
-        .env("INTERRUPT_AT", "shaped:1")
-        .env("INTERRUPT_BY", "leak")
-        .env("INTERRUPT_LEAK", "476 Quince Terrace");
+    let mut command = world
+        .program
+        .interrupted("shaped:1", "leak", &["run", "patron-info"]);
+    command.env(crate::interruption::LEAK, "476 Quince Terrace");
     let output = command.output().await.expect("the program runs");
     let ended = crate::program::Ended {
         code: output.status.code(),

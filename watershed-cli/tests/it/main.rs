@@ -6,6 +6,7 @@ mod bad_input;
 mod demo;
 mod fixture;
 mod interrupted;
+mod interruption;
 mod modes;
 mod program;
 mod reading;

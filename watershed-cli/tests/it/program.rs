@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use tokio::process::{Child, Command};
+use tokio::process::Command;
+
+use crate::interruption;
 
 /// How to run the program: settings, and values that must never come to light.
 #[derive(Clone)]
@@ -38,20 +40,24 @@ impl Program {
         self.run(&["run", "patron-info"]).await
     }
 
-    /// Starts the program that interrupts itself.
-    pub fn start_interrupted(&self, at: &str, by: &str, arguments: &[&str]) -> Child {
-        let program =
-            Path::new(env!("CARGO_BIN_EXE_watershed")).with_file_name("examples/interrupted");
-        let mut command = self.command(program.to_str().expect("the path is UTF-8"), arguments);
-        command.env("INTERRUPT_AT", at).env("INTERRUPT_BY", by);
+    /// The program that interrupts itself.
+    pub fn interrupted(&self, at: &str, by: &str, arguments: &[&str]) -> Command {
+        let this = std::env::current_exe().expect("this test binary has a path");
+        let mut command = self.command(
+            this.to_str().expect("the path is UTF-8"),
+            &interruption::THIS_TEST,
+        );
         command
+            .env(interruption::AT, at)
+            .env(interruption::BY, by)
+            .env(interruption::ARGUMENTS, arguments.join("\n"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.spawn().expect("the interrupted program starts")
+        command
     }
 
-    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let temporary = self.folder.join("tmp");
         std::fs::create_dir_all(&temporary).expect("a folder for temporary files");
         let mut command = Command::new(program);

@@ -1,11 +1,11 @@
 //! The program, interrupted at a chosen room: for the tests that kill it between two steps.
 //!
-//! `INTERRUPT_AT=<room>:<n>` names the n-th time that a page leaves the room. The program is then
-//! killed (SIGKILL), or with `INTERRUPT_BY=pause` says so on stdout and waits for a line on stdin,
-//! or with `INTERRUPT_BY=leak` prints a personal value, which the tests must find.
+//! The test binary runs itself again, with one test alone, which then is the program. So it is
+//! built with every test, and nothing in the program serves a test.
 
+use std::ffi::OsString;
 use std::io::Write as _;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use indicatif::MultiProgress;
@@ -16,6 +16,22 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use watershed::privacy::Personal;
 use watershed_cli::cli::log::Log;
+
+/// `<room>:<n>`: the n-th time that a page leaves the room.
+pub const AT: &str = "INTERRUPT_AT";
+/// `kill` (SIGKILL), `pause` (says so on stdout and waits for a line on stdin), or `leak` (prints
+/// the personal value in `INTERRUPT_LEAK`, which the tests must find).
+pub const BY: &str = "INTERRUPT_BY";
+pub const LEAK: &str = "INTERRUPT_LEAK";
+/// Arguments of the program, one a line.
+pub const ARGUMENTS: &str = "INTERRUPT_ARGUMENTS";
+
+/// Arguments that make the test binary the program.
+pub const THIS_TEST: [&str; 3] = [
+    "--exact",
+    "interruption::the_program_is_interrupted_where_it_is_told",
+    "--nocapture",
+];
 
 struct Interrupt {
     room: String,
@@ -52,7 +68,7 @@ impl<S: Subscriber> Layer<S> for Interrupt {
                     .expect("stdin can be read");
             }
             "leak" => {
-                let street = std::env::var("INTERRUPT_LEAK").expect("INTERRUPT_LEAK is set");
+                let street = std::env::var(LEAK).expect("a value to leak");
                 println!("{}", Personal::new(street).for_geocoder());
             }
             _ => {
@@ -67,18 +83,30 @@ impl<S: Subscriber> Layer<S> for Interrupt {
     }
 }
 
-fn main() -> ExitCode {
-    let at = std::env::var("INTERRUPT_AT").expect("INTERRUPT_AT is set");
-    let (room, times) = at.split_once(':').expect("INTERRUPT_AT is <room>:<n>");
+/// In a process of its own, this is the program; elsewhere nobody has told it to be.
+#[test]
+fn the_program_is_interrupted_where_it_is_told() {
+    let Ok(at) = std::env::var(AT) else {
+        assert!(
+            std::env::var_os(ARGUMENTS).is_none(),
+            "arguments for the program, but no interruption"
+        );
+        return;
+    };
+    let (room, times) = at.split_once(':').expect("<room>:<n>");
     let interrupt = Interrupt {
         room: room.to_owned(),
         left: AtomicU32::new(times.parse().expect("n is a number")),
-        by: std::env::var("INTERRUPT_BY").unwrap_or_default(),
+        by: std::env::var(BY).expect("how to interrupt"),
     };
     let log = Log::new("patron-info", "trace", "text", MultiProgress::new());
     tracing_subscriber::registry()
         .with(log)
         .with(interrupt)
         .init();
-    watershed_cli::main()
+    let arguments = std::env::var(ARGUMENTS).expect("arguments for the program");
+    let arguments = std::iter::once("watershed")
+        .chain(arguments.lines())
+        .map(OsString::from);
+    std::process::exit(watershed_cli::cli::main_from(arguments).into());
 }
