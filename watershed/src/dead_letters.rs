@@ -18,7 +18,8 @@ pub struct DeadLetters {
     part: u32,
     /// What the object in hand holds, for a store that cannot append.
     held: Vec<u8>,
-    written: u64,
+    /// The object that was written last.
+    place: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -40,7 +41,7 @@ impl DeadLetters {
             run: run.to_owned(),
             part: 1,
             held: Vec::new(),
-            written: 0,
+            place: None,
         }
     }
 
@@ -51,7 +52,7 @@ impl DeadLetters {
             run: String::new(),
             part: 1,
             held: Vec::new(),
-            written: 0,
+            place: None,
         }
     }
 
@@ -60,7 +61,6 @@ impl DeadLetters {
         if letters.is_empty() {
             return Ok(());
         }
-        self.written += letters.len() as u64;
         let Some(object) = self.object() else {
             return Ok(());
         };
@@ -78,6 +78,7 @@ impl DeadLetters {
             lines.push(b'\n');
         }
         object.append(&self.held, &lines).await?;
+        self.place = Some(object.to_string());
         if !object.appends_cheaply() {
             self.held.extend(lines);
             if self.held.len() > OBJECT_BYTES {
@@ -98,9 +99,7 @@ impl DeadLetters {
     }
 
     /// Where letters were written, if any were.
-    pub fn place(&self) -> Option<String> {
-        (self.written > 0)
-            .then(|| self.object().map(|object| object.to_string()))
-            .flatten()
+    pub fn place(&self) -> Option<&str> {
+        self.place.as_deref()
     }
 }

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::pipelines::JOBS;
+use crate::pipelines::{JOBS, Job};
 
 /// Keeps analytics and library systems up to date from the systems of record.
 #[derive(Parser)]
@@ -23,7 +24,8 @@ Exit codes:
   4  an outside system unavailable after retries
   5  another runner holds the state
   6  done, but some records were set aside
-  7  stopped at data that must be mended";
+  7  stopped at data that must be mended
+130  ended at once by a second signal";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -182,4 +184,19 @@ fn names() -> PossibleValuesParser {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+/// Refuses a mode that the pipeline has not.
+pub(super) fn check_mode(job: &Job, only: Option<&str>) -> Result<(), clap::Error> {
+    match only {
+        Some(mode) if !job.modes.contains(&mode) => {
+            let modes = job.modes.join(", ");
+            let words = format!(
+                "invalid value '{mode}' for '--only <MODE>': {} has {modes}\n",
+                job.name
+            );
+            Err(Arguments::command().error(ErrorKind::InvalidValue, words))
+        }
+        _ => Ok(()),
+    }
 }

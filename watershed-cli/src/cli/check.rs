@@ -2,7 +2,7 @@ use indicatif::MultiProgress;
 use watershed::error::{Error, Result};
 
 use super::args::SettingsArgs;
-use super::{run, sources};
+use super::{run, screen, sources};
 use crate::pipelines::{Checked, Job};
 
 /// How long a system has to answer: a check is for a person who waits.
@@ -14,7 +14,7 @@ pub(super) async fn check(job: &'static Job, args: SettingsArgs) -> Result<u8> {
     run::log_to_stderr(job, &settings, &MultiProgress::new());
     let checks = (job.check)(&settings).await?;
     for checked in &checks {
-        print!("{}", line(checked));
+        screen::print(&line(checked));
     }
     let failed = checks
         .iter()

@@ -59,10 +59,11 @@ pub(super) async fn demo() -> Result<u8> {
         .iter()
         .map(|(name, report)| (*name, report))
         .collect();
-    print!("{}", screen::report(&reports));
-    println!("\nWhere to look:");
+    screen::print(&screen::report(&reports));
+    screen::print("\nWhere to look:\n");
     for (what, place) in places {
-        println!("  {what:<10} {}", place.trim_start_matches("file:"));
+        let place = place.trim_start_matches("file:");
+        screen::print(&format!("  {what:<10} {place}\n"));
     }
     Ok(0)
 }

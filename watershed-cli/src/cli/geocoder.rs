@@ -4,7 +4,7 @@ use watershed::error::{OrFail as _, Remedy, Result};
 use watershed::geocoding::Ranges;
 
 use super::args::GeocoderAction;
-use super::screen::thousands;
+use super::screen::{self, thousands};
 
 pub(super) fn geocoder(action: GeocoderAction) -> Result<u8> {
     let GeocoderAction::Build { csv, file } = action;
@@ -13,11 +13,11 @@ pub(super) fn geocoder(action: GeocoderAction) -> Result<u8> {
         format!("reading address ranges from {name}")
     })?;
     let built = Ranges::build(source, &name, &file)?;
-    println!(
-        "{} ranges of {} streets in {}",
+    screen::print(&format!(
+        "{} ranges of {} streets in {}\n",
         thousands(built.ranges),
         thousands(built.streets),
         file.display()
-    );
+    ));
     Ok(0)
 }

@@ -37,10 +37,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     hide_panics();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
-        Err(usage) => {
-            let _ = usage.print();
-            return usage.exit_code() as u8;
-        }
+        Err(usage) => return tell_usage(&usage),
     };
     let ended = catch_unwind(AssertUnwindSafe(|| on_the_runtime(arguments.command)));
     match ended {
@@ -72,23 +69,37 @@ async fn dispatch(command: Command) -> Result<u8> {
             screen::list(JOBS);
             Ok(0)
         }
-        Command::Run { job, run } => run::run(find(&job)?, run).await,
+        Command::Run { job, run } => {
+            let job = find(&job)?;
+            match args::check_mode(job, run.only.as_deref()) {
+                Ok(()) => run::run(job, run).await,
+                Err(usage) => Ok(tell_usage(&usage)),
+            }
+        }
         Command::Check { job, settings } => check::check(find(&job)?, settings).await,
-        Command::Sample { job, sample } => sample::sample(find(&job)?, sample).await,
+        Command::Sample { job, sample } => {
+            let job = find(&job)?;
+            match args::check_mode(job, sample.only.as_deref()) {
+                Ok(()) => sample::sample(job, sample).await,
+                Err(usage) => Ok(tell_usage(&usage)),
+            }
+        }
         Command::State { action } => state::state(action).await,
         Command::Geocoder { action } => geocoder::geocoder(action),
         Command::Reference { check } => reference::reference(check),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "watershed",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "watershed", &mut script);
+            screen::print(&String::from_utf8_lossy(&script));
             Ok(0)
         }
         Command::Demo => demo::demo().boxed_local().await,
     }
+}
+
+fn tell_usage(usage: &clap::Error) -> u8 {
+    let _ = usage.print();
+    usage.exit_code() as u8
 }
 
 /// The pipeline of a name that the command line has checked already.

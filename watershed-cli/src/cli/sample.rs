@@ -26,7 +26,7 @@ pub(super) async fn sample(job: &'static Job, args: SampleArgs) -> Result<u8> {
     let outcome = (job.run)(&settings, &options).await;
     outcome.result?;
     let records = shown.lock().expect("no holder panics");
-    print!("{}", rows(&records, args.rows));
+    screen::print(&rows(&records, args.rows));
     Ok(0)
 }
 

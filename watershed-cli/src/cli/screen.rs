@@ -1,7 +1,7 @@
 //! What a person sees: errors, lists, reports, progress.
 
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -31,10 +31,15 @@ fn complaint(error: &Error) -> String {
     text
 }
 
+/// Writes data to stdout. Whoever reads it may stop early (`| head`): that is no error of ours.
+pub(super) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
 /// The pipelines.
 pub(super) fn list(jobs: &[Job]) {
     for job in jobs {
-        println!("{:<18}{}", job.name, job.summary);
+        print(&format!("{:<18}{}\n", job.name, job.summary));
     }
 }
 

@@ -10,7 +10,7 @@ use watershed::state::{Members, State};
 use watershed::time::{format_instant, parse_date, parse_instant};
 
 use super::args::StateAction;
-use super::{find, sources};
+use super::{find, screen, sources};
 use crate::pipelines::Job;
 use crate::pipelines::poller::state_url;
 
@@ -42,21 +42,30 @@ pub(super) async fn state(action: StateAction) -> Result<u8> {
                 .await?
                 .unwrap_or_else(|| State::fresh(&object, BY_HAND));
             // P2: a person may move a cursor backward.
-            state.save(|members| members.extend(changes)).await?;
-            println!("{}", pretty(state.members()));
+            state
+                .save(|members| {
+                    for (member, tie_break) in job.tie_breaks {
+                        if changes.contains_key(*member) {
+                            members.shift_remove(*tie_break);
+                        }
+                    }
+                    members.extend(changes);
+                })
+                .await?;
+            screen::print(&pretty(state.members()));
         }
         StateAction::Reset { job, settings } => {
             let job = find(&job)?;
             let (object, _) = place(job, &sources::gather(job, &settings, &[])?).await?;
             let mut state = open(&object).await?.ok_or_else(|| nothing(&object))?;
+            let own = job.state.iter().map(|member| member.name);
+            let own: Vec<&str> = own
+                .chain(job.tie_breaks.iter().map(|(_, tie_break)| *tie_break))
+                .collect();
             state
-                .save(|members| {
-                    job.state
-                        .iter()
-                        .for_each(|member| drop(members.shift_remove(member.name)))
-                })
+                .save(|members| members.retain(|name, _| !own.contains(&name.as_str())))
                 .await?;
-            println!("{}", pretty(state.members()));
+            screen::print(&pretty(state.members()));
         }
     }
     Ok(0)
@@ -113,7 +122,8 @@ fn written(member: &Setting, text: &str, zone: &TimeZone) -> Option<String> {
 }
 
 fn pretty(members: &Members) -> String {
-    serde_json::to_string_pretty(members).expect("a JSON object can be written")
+    let text = serde_json::to_string_pretty(members).expect("a JSON object can be written");
+    text + "\n"
 }
 
 fn nothing(object: &Object) -> Error {

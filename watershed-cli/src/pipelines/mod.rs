@@ -27,6 +27,9 @@ pub struct Job {
     pub modes: &'static [&'static str],
     /// Members of its state document that a person may set.
     pub state: &'static [Setting],
+    /// Members with a tie-break, and the member that holds it: a person who sets the one means
+    /// the whole instant, and removes the other.
+    pub tie_breaks: &'static [(&'static str, &'static str)],
     /// Runs it once.
     pub run: for<'a> fn(&'a Settings, &'a Options) -> LocalBoxFuture<'a, Outcome>,
     /// Asks every system it needs for its version, and reads and writes nothing.

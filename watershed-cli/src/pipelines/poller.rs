@@ -207,6 +207,7 @@ impl PollerConfig {
     /// begin at the start settings.
     pub async fn open<'a>(
         &self,
+        pipeline: &str,
         aws: &Aws,
         options: &'a Options,
         tell: &'a (dyn Fn(&Report) + Sync),
@@ -220,12 +221,10 @@ impl PollerConfig {
             report: Report::default(),
             progress: tell,
         };
-        let pipeline_letters =
-            || DeadLetters::new(&dead_letters, super::patron_info::JOB.name, &self.run);
         let letters = if options.dry_run {
             DeadLetters::forgotten()
         } else {
-            pipeline_letters()
+            DeadLetters::new(&dead_letters, pipeline, &self.run)
         };
         let Some(object) = self.state_object(aws)? else {
             return Ok((run(State::in_memory(Members::new()), letters), true));

@@ -73,7 +73,7 @@ in_both_worlds! {
         world.start_at(YEAR_AGO, "2099-01-01", "2099-01-01").await;
         let before = world.state_text().await;
         world.answer_schema(200, &world.schema_answer(&with(r#"{"name": "geoid", "type": "int"}"#)));
-        world.poll().await.expect(3).says("3 of its 3 records do not fit").says("field geoid is a text, and the schema expects int");
+        world.poll().await.expect(3).says("setting aside 3 of the 3 records of a page of new").says("field geoid is a text, and the schema expects int");
         assert_eq!(world.state_text().await, before);
         assert!(world.delivered().await.is_empty());
     }

@@ -74,3 +74,13 @@ async fn completions_are_printed_for_every_shell() {
         assert!(ended.stdout.contains("watershed"), "{shell}");
     }
 }
+
+#[test]
+fn a_reader_that_stops_early_is_no_error() {
+    let script = "set -o pipefail; \"$0\" completions bash | head -c 1 > /dev/null";
+    let program = env!("CARGO_BIN_EXE_watershed");
+    let status = std::process::Command::new("bash")
+        .args(["-c", script, program])
+        .status();
+    assert!(status.expect("bash can be run").success());
+}

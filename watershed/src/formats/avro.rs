@@ -3,7 +3,6 @@
 //! The schema is fetched, not ours: an [`Encoder`] is made by holding it against our fields once,
 //! so that a field which one side lacks is an error by name before anything is read.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,57 +176,15 @@ impl Encoder {
         })))
     }
 
-    /// Encodes the records of a page as bare datums, each or the reason why it does not fit.
-    ///
-    /// # Errors
-    /// [`Remedy::FixSettings`] when the whole page, or more than a tenth of it and at least ten
-    /// records, do not fit for one reason: that is a changed schema, not a bad record.
-    pub fn encode<R: Record>(&self, records: &[R]) -> Result<Vec<Result<Vec<u8>, Unfit>>> {
-        let mut config = SerializerConfig::new(&self.0.schema);
-        let encoded: Vec<_> = records
-            .iter()
-            .map(|record| self.encode_one(record, &mut config))
-            .collect();
-        let mut reasons: HashMap<&Unfit, usize> = HashMap::new();
-        for unfit in encoded.iter().filter_map(|one| one.as_ref().err()) {
-            *reasons.entry(unfit).or_default() += 1;
-        }
-        let all = records.len();
-        match reasons.into_iter().max_by_key(|(_, number)| *number) {
-            Some((unfit, number)) if number == all || (number >= 10 && number * 10 > all) => {
-                let what = format!(
-                    "encoding a page: {number} of its {all} records do not fit the schema {}",
-                    self.0.name
-                );
-                Err(Error::new(Remedy::FixSettings, what)
-                    .caused_by(unfit.to_string())
-                    .with_hint("the schema has changed; nothing of the page was sent and the cursor was not moved"))
-            }
-            _ => Ok(encoded),
+    /// Starts encoding records as bare datums.
+    pub fn start(&self) -> Encoding<'_> {
+        Encoding {
+            encoder: &self.0,
+            config: SerializerConfig::new(&self.0.schema),
         }
     }
 
-    fn encode_one<R: Record>(
-        &self,
-        record: &R,
-        config: &mut SerializerConfig<'_>,
-    ) -> Result<Vec<u8>, Unfit> {
-        let values = record.values();
-        for field in &self.0.fields {
-            if let Source::Ours(place) = field.source {
-                fits(&field.name, values[place], &field.types)?;
-            }
-        }
-        let ordered = InSchemaOrder {
-            fields: &self.0.fields,
-            values: &values,
-        };
-        // The library's message could repeat a value.
-        to_datum_vec(&ordered, config)
-            .map_err(|_| Unfit("the record does not fit the schema".into()))
-    }
-
-    /// An object container file (Avro 1.11, no compression) of datums that [`Encoder::encode`]
+    /// An object container file (Avro 1.11, no compression) of datums that [`Encoding::encode`]
     /// made.
     pub fn container<'a>(&self, datums: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>> {
         let what = || "writing an Avro object container file".to_owned();
@@ -241,6 +198,34 @@ impl Encoder {
                 .or_fail(Remedy::ReportBug, what)?;
         }
         writer.into_inner().or_fail(Remedy::ReportBug, what)
+    }
+}
+
+/// Encodes one record after another.
+pub struct Encoding<'a> {
+    encoder: &'a Inner,
+    config: SerializerConfig<'a>,
+}
+
+impl Encoding<'_> {
+    /// The record's bare datum: no container, no header, no fingerprint.
+    ///
+    /// # Errors
+    /// When a value does not fit the schema; it names the field and not the value.
+    pub fn encode<R: Record>(&mut self, record: &R) -> Result<Vec<u8>, Unfit> {
+        let values = record.values();
+        for field in &self.encoder.fields {
+            if let Source::Ours(place) = field.source {
+                fits(&field.name, values[place], &field.types)?;
+            }
+        }
+        let ordered = InSchemaOrder {
+            fields: &self.encoder.fields,
+            values: &values,
+        };
+        // The library's message could repeat a value.
+        to_datum_vec(&ordered, &mut self.config)
+            .map_err(|_| Unfit("the record does not fit the schema".into()))
     }
 }
 
@@ -376,9 +361,8 @@ mod tests {
         let encode = |fields: &[&str]| {
             encoder(fields)
                 .unwrap()
-                .encode(&records)
-                .unwrap()
-                .remove(0)
+                .start()
+                .encode(&records[0])
                 .unwrap()
         };
         assert_eq!(encode(&[SITE, ENTERS, HEALTHY]), [2, 4, b'a', b'a', 6, 1]);
@@ -423,30 +407,12 @@ mod tests {
     #[test]
     fn a_record_that_does_not_fit_is_named_by_field() {
         let encoder = encoder(&[SITE, ENTERS, HEALTHY]).unwrap();
-        let encoded = encoder.encode(&visits([Some(1), None])).unwrap();
-        assert!(encoded[0].is_ok());
+        let records = visits([Some(1), None]);
+        let mut encoding = encoder.start();
+        assert!(encoding.encode(&records[0]).is_ok());
         assert_eq!(
-            encoded[1].as_ref().unwrap_err().to_string(),
+            encoding.encode(&records[1]).unwrap_err().to_string(),
             "field enters is null, and the schema expects int"
         );
-    }
-
-    #[test]
-    fn a_changed_schema_stops_the_run() {
-        let encoder = encoder(&[SITE, ENTERS, HEALTHY]).unwrap();
-        let page = |bad: usize, all: usize| visits((0..all).map(|i| (i >= bad).then_some(1)));
-        for (bad, all, stops) in [
-            (1, 1, true),
-            (9, 20, false),
-            (10, 100, false),
-            (11, 100, true),
-            (10, 99, true),
-        ] {
-            assert_eq!(
-                encoder.encode(&page(bad, all)).is_err(),
-                stops,
-                "{bad} of {all}"
-            );
-        }
     }
 }

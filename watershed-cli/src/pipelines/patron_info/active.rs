@@ -10,7 +10,7 @@ use watershed::privacy::{Personal, Pseudonym, Pseudonymiser};
 use watershed::time::format_utc;
 
 use super::cursor::ChangeCursor;
-use super::delivery::{Delivery, Outgoing, unreadable};
+use super::delivery::{Delivery, Outgoing, Shaped, unreadable};
 use super::record::PatronInfo;
 use super::redshift::{Agreed, Redshift, Rows};
 use super::sierra::{Details, Patron, Sierra};
@@ -46,10 +46,7 @@ impl Pipeline for New {
 
     async fn transform(&self, inputs: Vec<Patron>) -> Result<Transformed<Outgoing>> {
         let active = &self.0;
-        let (patrons, proposed) = active
-            .delivery
-            .propose(inputs, |patron| &patron.id)
-            .into_parts();
+        let (patrons, skipped) = active.delivery.propose(inputs, |patron| &patron.id);
         let (readable, unreadable) = sort_out(patrons);
         tracing::trace!(room = "shaped");
 
@@ -69,16 +66,16 @@ impl Pipeline for New {
         let (hashes, unreadable_ids) = rest.split_at(readable.len());
         tracing::trace!(room = "protected");
 
-        let mut records = Vec::with_capacity(readable.len());
+        let mut shaped = Vec::with_capacity(readable.len());
         for (i, patron) in readable.into_iter().enumerate() {
             let geoid = geocoded.tracts[i].as_ref().map(ToString::to_string);
             let initial = patron.details.home_library_code.clone();
-            records.push(patron.into_record(ids[i].clone(), &hashes[i], geoid, initial));
+            shaped.push(patron.shape(ids[i].clone(), &hashes[i], geoid, initial));
         }
         let set_aside = letters(unreadable, unreadable_ids);
-        active
+        Ok(active
             .delivery
-            .encode(proposed, records, set_aside, geocoded.counts)
+            .encode(shaped, skipped, set_aside, geocoded.counts))
     }
 
     async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {
@@ -101,10 +98,7 @@ impl Pipeline for Updated {
 
     async fn transform(&self, inputs: Vec<Patron>) -> Result<Transformed<Outgoing>> {
         let active = &self.0;
-        let (patrons, proposed) = active
-            .delivery
-            .propose(inputs, |patron| &patron.id)
-            .into_parts();
+        let (patrons, skipped) = active.delivery.propose(inputs, |patron| &patron.id);
         let (readable, unreadable) = sort_out(patrons);
         tracing::trace!(room = "shaped");
 
@@ -169,15 +163,15 @@ impl Pipeline for Updated {
             .await?;
         tracing::trace!(room = "protected");
 
-        let mut records = Vec::with_capacity(readable.len());
-        let shaped = ids.into_iter().zip(geoids).zip(initials);
+        let mut shaped = Vec::with_capacity(readable.len());
+        let enriched = ids.into_iter().zip(geoids).zip(initials);
         for ((patron, hash), ((id, geoid), initial)) in
-            readable.into_iter().zip(&hashes).zip(shaped)
+            readable.into_iter().zip(&hashes).zip(enriched)
         {
-            records.push(patron.into_record(id, hash, geoid, initial));
+            shaped.push(patron.shape(id, hash, geoid, initial));
         }
         let set_aside = letters(unreadable, unreadable_ids);
-        active.delivery.encode(proposed, records, set_aside, noted)
+        Ok(active.delivery.encode(shaped, skipped, set_aside, noted))
     }
 
     async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {
@@ -349,13 +343,13 @@ impl Readable {
         )
     }
 
-    fn into_record(
+    fn shape(
         self,
         patron_id: Pseudonym,
         address_hash: &Pseudonym,
         geoid: Option<String>,
         initial_patron_home_library_code: Option<String>,
-    ) -> (PatronInfo, String) {
+    ) -> Shaped {
         let details = self.details;
         let date = |date: Option<jiff::civil::Date>| date.map(|date| date.to_string());
         let record = PatronInfo {
@@ -371,6 +365,10 @@ impl Readable {
             patron_home_library_code: details.home_library_code,
             initial_patron_home_library_code,
         };
-        (record, self.position)
+        Shaped {
+            id: self.id,
+            record,
+            position: self.position,
+        }
     }
 }

@@ -8,7 +8,7 @@ use watershed::privacy::{Personal, Pseudonym, Pseudonymiser};
 
 use super::active::note_differences;
 use super::cursor::DeletionCursor;
-use super::delivery::{Delivery, Outgoing, unreadable};
+use super::delivery::{Delivery, Outgoing, Shaped, unreadable};
 use super::record::PatronInfo;
 use super::redshift::{Redshift, Rows};
 use super::sierra::{Deletion, Sierra};
@@ -33,10 +33,7 @@ impl Pipeline for Deleted {
     }
 
     async fn transform(&self, inputs: Vec<Deletion>) -> Result<Transformed<Outgoing>> {
-        let (deletions, proposed) = self
-            .delivery
-            .propose(inputs, |deletion| &deletion.id)
-            .into_parts();
+        let (deletions, skipped) = self.delivery.propose(inputs, |deletion| &deletion.id);
         tracing::trace!(room = "shaped");
 
         let ids: Vec<Personal<String>> = deletions
@@ -49,20 +46,24 @@ impl Pipeline for Deleted {
         note_differences(known.values(), &mut noted);
         tracing::trace!(room = "protected");
 
-        let mut records = Vec::with_capacity(deletions.len());
+        let mut shaped = Vec::with_capacity(deletions.len());
         let mut set_aside = Vec::new();
-        for (deletion, id) in deletions.iter().zip(pseudonyms) {
+        for (deletion, id) in deletions.into_iter().zip(pseudonyms) {
             let rows = known.get(id.as_str());
             if rows.is_none() {
                 noted.add("not delivered before", 1);
             }
             let date = deletion.date.to_string();
             match record(id.clone(), &date, rows) {
-                Ok(record) => records.push((record, date)),
+                Ok(record) => shaped.push(Shaped {
+                    id: deletion.id,
+                    record,
+                    position: date,
+                }),
                 Err(reason) => set_aside.push(unreadable(&id, date, reason)),
             }
         }
-        self.delivery.encode(proposed, records, set_aside, noted)
+        Ok(self.delivery.encode(shaped, skipped, set_aside, noted))
     }
 
     async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {

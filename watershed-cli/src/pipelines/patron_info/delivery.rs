@@ -31,65 +31,68 @@ pub(super) struct Delivery {
     pub sent: Mutex<HashSet<Personal<i64>>>,
 }
 
-/// A page while it is shaped: the patrons of it that this run has not dealt with yet.
-pub(super) struct Proposed<T> {
-    pub patrons: Vec<T>,
-    ids: Vec<Personal<i64>>,
-    skipped: Counts,
+/// A patron's record, complete but for its bytes.
+pub(super) struct Shaped {
+    pub id: Personal<i64>,
+    pub record: PatronInfo,
+    /// Its place in the source.
+    pub position: String,
 }
 
 impl Delivery {
-    /// Drops the patrons that this run has dealt with. The others are proposed, and committed when
+    /// Drops the patrons that this run has sent; the others are proposed, and count as sent when
     /// the page is [encoded](Delivery::encode): a page that fails leaves no trace.
-    pub fn propose<T>(&self, patrons: Vec<T>, id: impl Fn(&T) -> &Personal<i64>) -> Proposed<T> {
+    pub fn propose<T>(
+        &self,
+        mut patrons: Vec<T>,
+        id: impl Fn(&T) -> &Personal<i64>,
+    ) -> (Vec<T>, Counts) {
         let sent = self.sent.lock().expect("no holder panics");
-        let mut in_page = HashSet::with_capacity(patrons.len());
-        let mut proposed = Proposed {
-            patrons: Vec::new(),
-            ids: Vec::new(),
-            skipped: Counts::default(),
-        };
-        for patron in patrons {
-            let id = id(&patron).clone();
-            if sent.contains(&id) || !in_page.insert(id.clone()) {
-                proposed.skipped.add(ALREADY_SENT, 1);
-            } else {
-                proposed.ids.push(id);
-                proposed.patrons.push(patron);
-            }
-        }
-        proposed
+        let read = patrons.len();
+        let mut in_page = HashSet::with_capacity(read);
+        patrons.retain(|patron| !sent.contains(id(patron)) && in_page.insert(id(patron).clone()));
+        let mut skipped = Counts::default();
+        skipped.add(ALREADY_SENT, (read - patrons.len()) as u64);
+        (patrons, skipped)
     }
 
-    /// Encodes the records of a page, each with its place in the source.
+    /// Encodes the records of a page.
     pub fn encode(
         &self,
-        ids: Ids,
-        records: Vec<(PatronInfo, String)>,
+        shaped: Vec<Shaped>,
+        skipped: Counts,
         mut set_aside: Vec<DeadLetter>,
         noted: Counts,
-    ) -> Result<Transformed<Outgoing>> {
-        let (records, positions): (Vec<PatronInfo>, Vec<String>) = records.into_iter().unzip();
-        let encoded = self.encoder.encode(&records)?;
-        let mut outputs = Vec::with_capacity(records.len());
-        for ((record, position), encoded) in records.into_iter().zip(positions).zip(encoded) {
-            match encoded {
-                Ok(data) => outputs.push(Outgoing {
-                    record,
-                    data: data.into(),
-                    position,
-                }),
+    ) -> Transformed<Outgoing> {
+        let mut encoding = self.encoder.start();
+        let mut outputs = Vec::with_capacity(shaped.len());
+        let mut sent = Vec::with_capacity(shaped.len());
+        for Shaped {
+            id,
+            record,
+            position,
+        } in shaped
+        {
+            match encoding.encode(&record) {
+                Ok(data) => {
+                    outputs.push(Outgoing {
+                        record,
+                        data: data.into(),
+                        position,
+                    });
+                    sent.push(id);
+                }
                 Err(unfit) => set_aside.push(dead_letter(&record, position, unfit.to_string())),
             }
         }
         tracing::trace!(room = "formatted");
-        self.sent.lock().expect("no holder panics").extend(ids.ids);
-        Ok(Transformed {
+        self.sent.lock().expect("no holder panics").extend(sent);
+        Transformed {
             outputs,
-            skipped: ids.skipped,
+            skipped,
             set_aside,
             noted,
-        })
+        }
     }
 
     /// Sends the records; each patron's key keeps its records in order (P4).
@@ -112,24 +115,6 @@ impl Delivery {
             skipped: put.skipped,
             set_aside: rejected.collect(),
         })
-    }
-}
-
-/// What [`Delivery::encode`] needs of a proposal when the page is complete.
-pub(super) struct Ids {
-    ids: Vec<Personal<i64>>,
-    skipped: Counts,
-}
-
-impl<T> Proposed<T> {
-    pub fn into_parts(self) -> (Vec<T>, Ids) {
-        (
-            self.patrons,
-            Ids {
-                ids: self.ids,
-                skipped: self.skipped,
-            },
-        )
     }
 }
 

@@ -4,8 +4,8 @@
 //! **updated** ones by their update, **deleted** ones by their deletion. A patron that several of
 //! them would read is sent once a run, by the first that sees it.
 //!
-//! Read on in this order: [`cursor`], [`sierra`] (poll), [`active`] and [`deleted`] (transform),
-//! [`delivery`].
+//! Read on in this order: `cursor`, `sierra` (poll), `active` and `deleted` (transform),
+//! `delivery`.
 
 mod active;
 mod cursor;
@@ -27,6 +27,7 @@ use watershed::engine::{self, Report, Run};
 use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::{Encoder, fetch_schema};
 use watershed::geocoding::{Geocoder, Ranges};
+use watershed::pipeline::Cursor as _;
 use watershed::settings::Settings;
 
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
@@ -67,6 +68,10 @@ pub const JOB: Job = Job {
     ],
     modes: &["new", "updated", "deleted"],
     state: settings::STATE,
+    tie_breaks: &[
+        ("creation_dt", "creation_after"),
+        ("update_dt", "update_after"),
+    ],
     run: |settings, options| run(settings, options).boxed_local(),
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
@@ -95,7 +100,7 @@ async fn run(settings: &Settings, options: &Options) -> Outcome {
     let result = house.run_modes(options, &mut run, start).await;
     Outcome {
         report: run.report,
-        dead_letters: run.dead_letters.place(),
+        dead_letters: run.dead_letters.place().map(str::to_owned),
         destination: house
             .config
             .poller
@@ -120,21 +125,11 @@ async fn prepare<'a>(
     tell: &'a (dyn Fn(&Report) + Sync),
 ) -> Result<(House, Run<'a>, bool)> {
     let config = Config::read(settings)?;
-    if let Some(only) = options
-        .only
-        .as_deref()
-        .filter(|only| !JOB.modes.contains(only))
-    {
-        return Err(
-            Error::new(Remedy::FixSettings, format!("running the mode `{only}`"))
-                .with_hint(format!("expected one of {}", JOB.modes.join(", "))),
-        );
-    }
     let aws = config.poller.aws().await;
     let schema = fetch_schema(&config.schema, &config.poller.policy).await?;
     let encoder = Encoder::new::<PatronInfo>(&schema, &config.schema)?;
     let geocoder: Arc<dyn Geocoder> = Arc::new(Ranges::open(&config.ranges)?);
-    let (run, start) = config.poller.open(&aws, options, tell).await?;
+    let (run, start) = config.poller.open(JOB.name, &aws, options, tell).await?;
     let delivery = Delivery {
         stream: config.poller.stream(&encoder, &aws, options)?,
         encoder,
@@ -213,6 +208,17 @@ impl House {
             })
             .transpose()?;
 
+        if start {
+            // A mode that finds nothing saves nothing, and the next run must know where it stands.
+            let (new, updated, deleted) = (&new, &updated, &deleted);
+            run.state
+                .save(|members| {
+                    let changes = [new, updated].into_iter().flatten();
+                    changes.for_each(|cursor| cursor.write(members));
+                    deleted.iter().for_each(|cursor| cursor.write(members));
+                })
+                .await?;
+        }
         if let Some(cursor) = new {
             engine::run(&New(active.clone()), cursor, run).await?;
         }
