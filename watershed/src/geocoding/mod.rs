@@ -1,10 +1,12 @@
 //! Addresses in, census tracts out.
 
+mod census;
 mod cleaning;
 mod ranges;
 mod ranges_csv;
 mod street;
 
+pub use census::CensusOptions;
 pub use ranges::{BuildReport, Ranges};
 
 use std::fmt;
