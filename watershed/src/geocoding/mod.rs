@@ -2,11 +2,13 @@
 
 mod census;
 mod cleaning;
+mod nyc;
 mod ranges;
 mod ranges_csv;
 mod street;
 
 pub use census::CensusOptions;
+pub use nyc::NycOptions;
 pub use ranges::{BuildReport, Ranges};
 
 use std::fmt;
