@@ -213,3 +213,6 @@ fn is_for_nyc(cleaned: &CleanedAddress) -> bool {
     .iter()
     .all(|part| !part.for_geocoder().trim().is_empty())
 }
+
+#[cfg(test)]
+mod tests;

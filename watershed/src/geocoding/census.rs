@@ -294,3 +294,6 @@ fn tract_of(record: &StringRecord) -> Option<Tract> {
     let parts = STATE_COUNTY_TRACT.map(|column| record[column].trim());
     Tract::new(parts.concat())
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 mod attempts;
 mod census;
 mod cleaning;
+#[cfg(test)]
+mod fake;
 mod nyc;
 mod ranges;
 mod ranges_csv;

@@ -250,3 +250,6 @@ fn six_digits(tract: &str) -> Option<String> {
     };
     Some(digits.replace(' ', "0"))
 }
+
+#[cfg(test)]
+mod tests;
