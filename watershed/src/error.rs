@@ -76,6 +76,12 @@ impl Error {
         self
     }
 
+    /// Changes the remedy, where the caller knows better than the call that failed.
+    pub fn with_remedy(mut self, remedy: Remedy) -> Error {
+        self.0.remedy = remedy;
+        self
+    }
+
     /// Notes how long the other side asked us to wait.
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Error {
         self.0.retry_after = wait;

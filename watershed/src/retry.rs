@@ -17,6 +17,8 @@ pub struct Policy {
     pub each: Duration,
     /// No further try starts when this has passed since the first one started.
     pub total: Duration,
+    /// No more tries than these, the first included.
+    pub tries: u32,
 }
 
 impl Policy {
@@ -27,12 +29,19 @@ impl Policy {
             longest_wait: Duration::from_secs(30),
             each: total.max(Duration::from_secs(1)),
             total,
+            tries: u32::MAX,
         }
     }
 
     /// Limits each try.
     pub fn each(mut self, limit: Duration) -> Policy {
         self.each = limit;
+        self
+    }
+
+    /// Limits the number of tries, the first included.
+    pub fn tries(mut self, most: u32) -> Policy {
+        self.tries = most;
         self
     }
 
@@ -49,7 +58,7 @@ impl Policy {
 }
 
 /// Calls until the call succeeds, fails with another remedy than [`Remedy::TryAgain`], or the
-/// policy's time is used up; then the last error is returned as it is.
+/// policy's time or tries are used up; then the last error is returned as it is.
 ///
 /// `what` names the call in the time-out's error and in the log. The wait is an ordinary future:
 /// dropping it (on a stop signal) ends it at once.
@@ -73,7 +82,7 @@ where
             ),
         };
         let wait = policy.wait(tries, error.retry_after());
-        if start.elapsed() + wait >= policy.total {
+        if tries >= policy.tries || start.elapsed() + wait >= policy.total {
             return Err(error);
         }
         tracing::info!(
@@ -123,6 +132,19 @@ mod tests {
         .await;
         assert_eq!(answer.unwrap_err().remedy(), Remedy::FixAccess);
         assert_eq!(tries.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_no_more_tries_than_the_policy_has() {
+        let tries = Cell::new(0);
+        let policy = Policy::within(Duration::from_secs(600)).tries(3);
+        let answer: Result<()> = retry(&policy, "asking", || async {
+            tries.set(tries.get() + 1);
+            Err(busy())
+        })
+        .await;
+        assert_eq!(answer.unwrap_err().remedy(), Remedy::TryAgain);
+        assert_eq!(tries.get(), 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
+use reqwest::redirect::Policy as Redirects;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use crate::error::{Error, OrFail as _, Remedy, Result};
@@ -15,9 +16,20 @@ impl Http {
     /// A client that trusts the platform's roots and `SSL_CERT_FILE`; `limit` is the time of one
     /// request, from its start to the last byte of the answer.
     pub fn new(limit: Duration) -> Result<Http> {
+        Http::with(limit, Redirects::default())
+    }
+
+    /// As [`Http::new`], for requests that hold personal values (P6) or a key in a header: they go
+    /// to the address in the settings and nowhere else, and a redirect is answered with an error.
+    pub fn without_redirects(limit: Duration) -> Result<Http> {
+        Http::with(limit, Redirects::none())
+    }
+
+    fn with(limit: Duration, redirects: Redirects) -> Result<Http> {
         install_tls();
         let client = Client::builder()
             .timeout(limit)
+            .redirect(redirects)
             .connect_timeout(Duration::from_secs(30))
             .user_agent(concat!("watershed/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -28,6 +40,11 @@ impl Http {
     /// A GET request.
     pub fn get(&self, url: &str) -> RequestBuilder {
         self.0.get(url)
+    }
+
+    /// A POST request.
+    pub fn post(&self, url: &str) -> RequestBuilder {
+        self.0.post(url)
     }
 
     /// Sends a request and gives its answer if the status is 2xx.

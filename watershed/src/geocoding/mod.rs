@@ -1,10 +1,21 @@
 //! Addresses in, census tracts out.
+//!
+//! Two geocoders: [`Attempts`] asks the services of the Census Bureau and of New York City,
+//! [`Ranges`] looks into a file and needs no network.
 
+mod attempts;
+mod census;
 mod cleaning;
+#[cfg(test)]
+mod fake;
+mod nyc;
 mod ranges;
 mod ranges_csv;
 mod street;
 
+pub use attempts::Attempts;
+pub use census::CensusOptions;
+pub use nyc::NycOptions;
 pub use ranges::{BuildReport, Ranges};
 
 use std::fmt;
