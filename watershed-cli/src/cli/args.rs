@@ -65,6 +65,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         action: GeocoderAction,
     },
+    /// Work with settings files
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
     /// Write docs/reference.md from the declarations of the settings
     Reference {
         /// Write nothing; fail when the page is stale
@@ -172,6 +177,22 @@ pub(super) enum GeocoderAction {
         csv: PathBuf,
         /// Geocoder to write, for GEOCODER_URL=ranges:FILE
         file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ConfigAction {
+    /// Encrypt a value from stdin with KMS, for a file's ENCRYPTED_VARIABLES
+    Encrypt {
+        /// Id, ARN or alias of the KMS key
+        #[arg(long, value_name = "KEY")]
+        key: String,
+        /// Name of the setting, to print with the value
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// Set one AWS setting, over the environment; may come again
+        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+        set: Vec<(String, String)>,
     },
 }
 

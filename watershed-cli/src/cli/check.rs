@@ -10,7 +10,8 @@ const PATIENCE: &str = "10";
 
 /// Prints the version of each system, or what to fix; the exit code is the first failure's.
 pub(super) async fn check(job: &'static Job, args: SettingsArgs) -> Result<u8> {
-    let settings = sources::gather(job, &args, &[("RETRY_SECONDS", "check", Some(PATIENCE))])?;
+    let settings =
+        sources::gather(job, &args, &[("RETRY_SECONDS", "check", Some(PATIENCE))]).await?;
     run::log_to_stderr(job, &settings, &MultiProgress::new());
     let checks = (job.check)(&settings).await?;
     for checked in &checks {

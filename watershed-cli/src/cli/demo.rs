@@ -35,7 +35,7 @@ pub(super) async fn demo() -> Result<u8> {
             ..SettingsArgs::default()
         };
         // What the environment says of real systems has no place here.
-        let settings = sources::gather_without_environment(job, &args)?;
+        let settings = sources::gather_without_environment(job, &args).await?;
         let bars = MultiProgress::new();
         run::log_to_stderr(job, &settings, &bars);
         let progress = Arc::new(Progress::new(bars));

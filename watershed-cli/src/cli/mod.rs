@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod config;
 mod demo;
 mod geocoder;
 pub mod log;
@@ -86,6 +87,7 @@ async fn dispatch(command: Command) -> Result<u8> {
         }
         Command::State { action } => state::state(action).await,
         Command::Geocoder { action } => geocoder::geocoder(action),
+        Command::Config { action } => config::config(action).await,
         Command::Reference { check } => reference::reference(check),
         Command::Completions { shell } => {
             let mut script = Vec::new();

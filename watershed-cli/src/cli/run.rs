@@ -19,7 +19,7 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
         ("MAX_BATCHES", "--max-batches", args.max_batches.as_deref()),
         ("AS_OF", "--as-of", args.as_of.as_deref()),
     ];
-    let settings = sources::gather(job, &args.settings, &flags)?;
+    let settings = sources::gather(job, &args.settings, &flags).await?;
     let bars = MultiProgress::new();
     log_to_stderr(job, &settings, &bars);
     let progress = Arc::new(Progress::new(bars));

@@ -12,7 +12,7 @@ pub(super) async fn sample(job: &'static Job, args: SampleArgs) -> Result<u8> {
         ("MAX_BATCHES", "sample", Some("1")),
         ("AS_OF", "--as-of", args.as_of.as_deref()),
     ];
-    let settings = sources::gather(job, &args.settings, &flags)?;
+    let settings = sources::gather(job, &args.settings, &flags).await?;
     run::log_to_stderr(job, &settings, &MultiProgress::new());
     let shown = Shown::default();
     let options = Options {

@@ -1,61 +1,91 @@
 //! Where the settings of a command come from: flags and `--set`, environment, file.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use watershed::connectors::aws::{Aws, AwsSettings};
+use watershed::connectors::kms::Kms;
 use watershed::error::{Error, Remedy, Result};
 use watershed::settings::{Settings, Sources, read_file};
 
 use super::args::SettingsArgs;
+use crate::pipelines::poller::AWS_SETTINGS;
 use crate::pipelines::{JOBS, Job};
 
 /// Gathers the settings of a pipeline from its file alone.
-pub(super) fn gather_without_environment(job: &Job, args: &SettingsArgs) -> Result<Settings> {
-    let sources = Sources::default();
-    from(job, args, sources)
+pub(super) async fn gather_without_environment(job: &Job, args: &SettingsArgs) -> Result<Settings> {
+    from(job, args, Sources::default()).await
 }
 
 /// Gathers the settings of a pipeline; `flags` are settings that have a flag of their own.
-pub(super) fn gather(
+pub(super) async fn gather(
     job: &Job,
     args: &SettingsArgs,
     flags: &[(&str, &str, Option<&str>)],
 ) -> Result<Settings> {
-    let mut given = Vec::new();
+    let mut sources = environment();
     for (name, flag, text) in flags {
         if let Some(text) = text {
-            given.push(((*name).to_owned(), (*text).to_owned(), (*flag).to_owned()));
+            sources
+                .given
+                .push(((*name).to_owned(), (*text).to_owned(), (*flag).to_owned()));
         }
     }
     for (name, text) in &args.set {
-        given.push((name.clone(), text.clone(), "--set".to_owned()));
+        sources
+            .given
+            .push((name.clone(), text.clone(), "--set".to_owned()));
     }
-    // What is not UTF-8 cannot be one of our values.
-    let environment = std::env::vars_os()
-        .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
-    let mut sources = Sources {
-        given,
-        environment: environment.collect(),
-        file: None,
-    };
     if let Some(environment) = &args.env {
         sources
             .given
             .push(("ENVIRONMENT".into(), environment.clone(), "--env".into()));
     }
-    from(job, args, sources)
+    from(job, args, sources).await
 }
 
-fn from(job: &Job, args: &SettingsArgs, mut sources: Sources) -> Result<Settings> {
-    sources.file = match path(job, args, &sources)? {
-        Some(path) => Some(read_file(&path)?),
-        None => None,
+/// The process environment. What is not UTF-8 cannot be one of our values.
+fn environment() -> Sources {
+    let pair = |(name, text): (OsString, OsString)| {
+        Some((name.into_string().ok()?, text.into_string().ok()?))
     };
-    let known: Vec<&str> = JOBS
+    Sources {
+        environment: std::env::vars_os().filter_map(pair).collect(),
+        ..Sources::default()
+    }
+}
+
+async fn from(job: &Job, args: &SettingsArgs, mut sources: Sources) -> Result<Settings> {
+    if let Some(path) = path(job, args, &sources)? {
+        let mut file = read_file(&path)?;
+        if file.is_encrypted() {
+            // Region, credentials and endpoint of KMS may stand in the same file.
+            sources.file = Some(file.clone());
+            let aws = Settings::gather(AWS_SETTINGS, &known(), &sources).aws();
+            file.decrypt(&Kms::new(&Aws::new(aws).await)).await;
+        }
+        sources.file = Some(file);
+    }
+    Ok(Settings::gather(job.all_settings(), &known(), &sources))
+}
+
+/// The AWS settings of a command that has no pipeline.
+pub(super) fn gather_aws(set: &[(String, String)]) -> Result<AwsSettings> {
+    let mut sources = environment();
+    sources.given = set
         .iter()
+        .map(|(name, text)| (name.clone(), text.clone(), "--set".to_owned()))
+        .collect();
+    let settings = Settings::gather(AWS_SETTINGS, &known(), &sources);
+    settings.complete(settings.aws())
+}
+
+/// Names of all pipelines' settings: one file may serve several of them.
+fn known() -> Vec<&'static str> {
+    JOBS.iter()
         .flat_map(|job| job.all_settings())
         .map(|setting| setting.name)
-        .collect();
-    Ok(Settings::gather(job.all_settings(), &known, &sources))
+        .collect()
 }
 
 /// The settings file that the arguments or `ENVIRONMENT` name.

@@ -18,8 +18,11 @@ use crate::pipelines::poller::state_url;
 pub(super) async fn state(action: StateAction) -> Result<u8> {
     match action {
         StateAction::Show { job, settings } => {
-            let (object, _) =
-                place(find(&job)?, &sources::gather(find(&job)?, &settings, &[])?).await?;
+            let (object, _) = place(
+                find(&job)?,
+                &sources::gather(find(&job)?, &settings, &[]).await?,
+            )
+            .await?;
             println!(
                 "{}",
                 pretty(
@@ -36,7 +39,7 @@ pub(super) async fn state(action: StateAction) -> Result<u8> {
             settings,
         } => {
             let job = find(&job)?;
-            let (object, zone) = place(job, &sources::gather(job, &settings, &[])?).await?;
+            let (object, zone) = place(job, &sources::gather(job, &settings, &[]).await?).await?;
             let changes = changes(job, &members, &zone)?;
             let mut state = open(&object)
                 .await?
@@ -56,7 +59,7 @@ pub(super) async fn state(action: StateAction) -> Result<u8> {
         }
         StateAction::Reset { job, settings } => {
             let job = find(&job)?;
-            let (object, _) = place(job, &sources::gather(job, &settings, &[])?).await?;
+            let (object, _) = place(job, &sources::gather(job, &settings, &[]).await?).await?;
             let mut state = open(&object).await?.ok_or_else(|| nothing(&object))?;
             let own = job.state.iter().map(|member| member.name);
             let own: Vec<&str> = own

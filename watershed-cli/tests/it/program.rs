@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::interruption;
@@ -33,6 +34,23 @@ impl Program {
             .output()
             .await;
         self.searched(output.expect("the program starts"))
+    }
+
+    /// As [`Program::run`], with this text on stdin.
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut command = self.command(env!("CARGO_BIN_EXE_watershed"), arguments);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        stdin
+            .write_all(input.as_bytes())
+            .await
+            .expect("the program reads");
+        drop(stdin);
+        self.searched(child.wait_with_output().await.expect("the program ends"))
     }
 
     /// Runs the pipeline once, all modes.

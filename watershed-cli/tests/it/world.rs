@@ -136,7 +136,7 @@ impl World {
         })
         .await;
         let (bucket, stream) = (format!("bucket-{name}"), format!("PatronInfo-{name}"));
-        put(&endpoint, &format!("/{bucket}")).await;
+        http(&endpoint, "PUT", &format!("/{bucket}"), &[], "").await;
         let kinesis = aws_sdk_kinesis::Client::from_conf(
             aws_sdk_kinesis::config::Builder::from(aws.config())
                 .endpoint_url(&endpoint)
@@ -518,15 +518,26 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-/// A PUT without a body, which is how a bucket is made.
-async fn put(endpoint: &str, path: &str) {
+/// One HTTP/1.1 request as it stands on the wire; gives the body of the answer.
+pub async fn http(
+    endpoint: &str,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+    body: &str,
+) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let host = endpoint.trim_start_matches("http://");
     let mut connection = tokio::net::TcpStream::connect(host)
         .await
-        .expect("the AWS endpoint");
+        .expect("the endpoint");
+    let headers: String = headers
+        .iter()
+        .map(|header| format!("{header}\r\n"))
+        .collect();
+    let length = body.len();
     let request = format!(
-        "PUT {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
     connection
         .write_all(request.as_bytes())
@@ -538,6 +549,11 @@ async fn put(endpoint: &str, path: &str) {
         .await
         .expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
+        .split_once("\r\n\r\n")
+        .expect("headers and a body")
+        .1
+        .to_owned()
 }
 
 async fn serve_schema(answer: SchemaAnswer) -> String {

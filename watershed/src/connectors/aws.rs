@@ -95,6 +95,7 @@ pub(crate) fn remedy_of_code(code: &str) -> Remedy {
     const ACCESS: &[&str] = &[
         "AccessDenied",
         "AccessDeniedException",
+        "DisabledException",
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
@@ -103,17 +104,21 @@ pub(crate) fn remedy_of_code(code: &str) -> Remedy {
         "InvalidSignatureException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
+        "KMSInvalidStateException",
         "NoSuchBucket",
         "NotAuthorized",
+        "NotFoundException",
         "OptInRequired",
         "ResourceNotFoundException",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
     ];
     const SETTINGS: &[&str] = &[
-        "ValidationException",
-        "ValidationError",
+        "IncorrectKeyException",
         "InvalidArgumentException",
+        "InvalidCiphertextException",
+        "ValidationError",
+        "ValidationException",
     ];
     if ACCESS.contains(&code) {
         Remedy::FixAccess

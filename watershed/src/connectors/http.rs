@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy as Redirects;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use crate::error::{Error, OrFail as _, Remedy, Result};
@@ -82,6 +86,27 @@ impl Http {
             .text()
             .await
             .map_err(|cause| broken(what, cause))
+    }
+}
+
+/// Connects to the host of a URL and sends nothing; gives the host and port. For `check`, where a
+/// request would be spent.
+pub async fn connects(url: &str) -> Result<String> {
+    let parsed =
+        Url::parse(url).or_fail(Remedy::FixSettings, || format!("reading the URL `{url}`"))?;
+    let address = parsed.host_str().zip(parsed.port_or_known_default());
+    let (host, port) = address.ok_or_else(|| {
+        Error::new(
+            Remedy::FixSettings,
+            format!("reading the URL `{url}`: it names no host"),
+        )
+    })?;
+    let what = || format!("connecting to {host}:{port}");
+    match timeout(Duration::from_secs(10), TcpStream::connect((host, port))).await {
+        Ok(connected) => connected
+            .map(|_| format!("{host}:{port}"))
+            .or_fail(Remedy::TryAgain, what),
+        Err(_) => Err(Error::new(Remedy::TryAgain, what()).caused_by("no answer within 10 s")),
     }
 }
 

@@ -2,6 +2,7 @@ use std::path::Path;
 
 use yaml_serde::{Mapping, Value};
 
+use crate::connectors::kms::Kms;
 use crate::error::{Error, OrFail as _, Remedy, Result};
 
 /// The mappings of the old programs' files.
@@ -13,14 +14,24 @@ const ENCRYPTED: &str = "ENCRYPTED_VARIABLES";
 #[derive(Clone)]
 pub struct SettingsFile {
     entries: Vec<Entry>,
+    /// Entries whose text is still base64 of a KMS ciphertext.
+    encrypted: Vec<Entry>,
     faults: Vec<String>,
 }
 
+// No `Debug`: it would print secrets.
 #[derive(Clone)]
 struct Entry {
     name: String,
-    text: String,
+    value: EntryValue,
     origin: String,
+}
+
+/// Lists stay lists until they are asked for.
+#[derive(Clone)]
+enum EntryValue {
+    One(String),
+    List(Vec<String>),
 }
 
 impl SettingsFile {
@@ -48,31 +59,35 @@ impl SettingsFile {
         };
         let mut file = SettingsFile {
             entries: Vec::new(),
+            encrypted: Vec::new(),
             faults: Vec::new(),
         };
         let lines: Vec<&str> = text.lines().collect();
         for (name, value) in &mapping {
             match (name.as_str(), value) {
-                (Some(PLAINTEXT), Value::Mapping(inner)) => file.take_all(inner, &lines, place),
                 (Some(PLAINTEXT | ENCRYPTED), Value::Null) => {}
-                (Some(ENCRYPTED), Value::Mapping(inner)) if inner.is_empty() => {}
-                (Some(ENCRYPTED), _) => file.faults.push(format!(
-                    "{ENCRYPTED} ({place}): encrypted values cannot be read by this version; give them in the environment"
-                )),
-                (Some(PLAINTEXT), _) => file.faults.push(format!("{PLAINTEXT} ({place}): expected a mapping of names to values")),
-                _ => file.take(name, value, &lines, place),
+                (Some(PLAINTEXT), Value::Mapping(inner)) => {
+                    inner
+                        .iter()
+                        .for_each(|(name, value)| file.take(name, value, &lines, place, false));
+                }
+                (Some(ENCRYPTED), Value::Mapping(inner)) => {
+                    inner
+                        .iter()
+                        .for_each(|(name, value)| file.take(name, value, &lines, place, true));
+                }
+                (Some(group @ (PLAINTEXT | ENCRYPTED)), _) => {
+                    file.faults.push(format!(
+                        "{group} ({place}): expected a mapping of names to values"
+                    ));
+                }
+                _ => file.take(name, value, &lines, place, false),
             }
         }
         Ok(file)
     }
 
-    fn take_all(&mut self, mapping: &Mapping, lines: &[&str], place: &str) {
-        for (name, value) in mapping {
-            self.take(name, value, lines, place);
-        }
-    }
-
-    fn take(&mut self, name: &Value, value: &Value, lines: &[&str], place: &str) {
+    fn take(&mut self, name: &Value, value: &Value, lines: &[&str], place: &str, encrypted: bool) {
         let Some(name) = name.as_str() else {
             self.faults
                 .push(format!("{place}: a setting's name must be text"));
@@ -81,25 +96,59 @@ impl SettingsFile {
         // The parser keeps no places; a name stands at the start of its line.
         let line = lines.iter().position(|line| {
             let line = line.trim_start().trim_start_matches(['"', '\'']);
-            line.strip_prefix(name).is_some_and(|rest| {
-                rest.trim_start_matches(['"', '\''])
-                    .trim_start()
-                    .starts_with(':')
-            })
+            let rest = line
+                .strip_prefix(name)
+                .map(|rest| rest.trim_start_matches(['"', '\'']));
+            rest.is_some_and(|rest| rest.trim_start().starts_with(':'))
         });
         let origin = match line {
             Some(line) => format!("{place}, line {}", line + 1),
             None => place.to_owned(),
         };
-        match text_of(value) {
-            Some(text) => self.entries.push(Entry {
-                name: name.to_owned(),
-                text,
-                origin,
-            }),
+        let twice = self
+            .entries
+            .iter()
+            .chain(&self.encrypted)
+            .any(|entry| entry.name == name);
+        if twice {
+            self.faults
+                .push(format!("{name} ({place}): it stands there twice"));
+        }
+        match value_of(value) {
+            Some(value) => {
+                let entry = Entry {
+                    name: name.to_owned(),
+                    value,
+                    origin,
+                };
+                if encrypted {
+                    self.encrypted.push(entry)
+                } else {
+                    self.entries.push(entry)
+                }
+            }
             None => self.faults.push(format!(
                 "{name} ({origin}): expected one value or a list of values"
             )),
+        }
+    }
+
+    /// Whether there are values to decrypt.
+    pub fn is_encrypted(&self) -> bool {
+        !self.encrypted.is_empty()
+    }
+
+    /// Decrypts the values of `ENCRYPTED_VARIABLES`, lists entry by entry. Those that cannot be
+    /// are faults, reported with all others.
+    pub async fn decrypt(&mut self, kms: &Kms) {
+        for mut entry in std::mem::take(&mut self.encrypted) {
+            match decrypted(kms, &entry).await {
+                Ok(value) => {
+                    entry.value = value;
+                    self.entries.push(entry);
+                }
+                Err(error) => self.faults.push(error.in_one_line()),
+            }
         }
     }
 
@@ -110,34 +159,54 @@ impl SettingsFile {
 
     /// Names and places of all entries.
     pub(super) fn names(&self) -> impl Iterator<Item = (String, String)> {
-        self.entries
-            .iter()
-            .map(|entry| (entry.name.clone(), entry.origin.clone()))
+        let all = self.entries.iter().chain(&self.encrypted);
+        all.map(|entry| (entry.name.clone(), entry.origin.clone()))
     }
 
-    /// Text and place of one entry.
+    /// Text and place of one entry; a list is a JSON array of texts.
     pub(super) fn get(&self, name: &str) -> Option<(String, String)> {
         let entry = self.entries.iter().find(|entry| entry.name == name)?;
-        Some((entry.text.clone(), entry.origin.clone()))
-    }
-
-    /// The text of one entry.
-    pub fn text(&self, name: &str) -> Option<String> {
-        self.get(name).map(|(text, _)| text)
+        let text = match &entry.value {
+            EntryValue::One(text) => text.clone(),
+            EntryValue::List(texts) => serde_json::to_string(texts).ok()?,
+        };
+        Some((text, entry.origin.clone()))
     }
 }
 
-/// A scalar as text; a list as a JSON array of texts.
-fn text_of(value: &Value) -> Option<String> {
-    Some(match value {
-        Value::Null => String::new(),
-        Value::Bool(truth) => truth.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
+async fn decrypted(kms: &Kms, entry: &Entry) -> Result<EntryValue> {
+    let name = format!("{} ({})", entry.name, entry.origin);
+    match &entry.value {
+        EntryValue::One(text) if text.trim().is_empty() => Ok(EntryValue::One(String::new())),
+        EntryValue::One(text) => Ok(EntryValue::One(
+            kms.decrypt(&name, text).await?.expose().to_owned(),
+        )),
+        EntryValue::List(texts) => {
+            let mut plain = Vec::with_capacity(texts.len());
+            for text in texts {
+                plain.push(kms.decrypt(&name, text).await?.expose().to_owned());
+            }
+            Ok(EntryValue::List(plain))
+        }
+    }
+}
+
+fn value_of(value: &Value) -> Option<EntryValue> {
+    match value {
         Value::Sequence(values) => {
             let texts: Option<Vec<String>> = values.iter().map(text_of).collect();
-            serde_json::to_string(&texts?).ok()?
+            texts.map(EntryValue::List)
         }
-        _ => return None,
-    })
+        value => text_of(value).map(EntryValue::One),
+    }
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some(String::new()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    }
 }

@@ -381,6 +381,8 @@ impl Settings {
             ("", "AWS_ENDPOINT_URL"),
             ("s3", "AWS_ENDPOINT_URL_S3"),
             ("kinesis", "AWS_ENDPOINT_URL_KINESIS"),
+            ("kms", "AWS_ENDPOINT_URL_KMS"),
+            ("redshift", "AWS_ENDPOINT_URL_REDSHIFT"),
         ];
         let endpoints = services
             .into_iter()
@@ -591,19 +593,16 @@ mod tests {
             assert!(SettingsFile::parse(text, "test.yaml").is_err(), "{text}");
         }
         let read = settings(
-            "KINESIS_BATCH_SIZE: {a: 1}\nENCRYPTED_VARIABLES:\n  SIERRA_DB_HOST: AQ==\n",
+            "KINESIS_BATCH_SIZE: {a: 1}\nENCRYPTED_VARIABLES: [AQ==]\nIGNORE_CACHE: on\nPLAINTEXT_VARIABLES:\n  IGNORE_CACHE: off\n",
             &[],
             &[],
         );
-        assert!(
-            faults(&read).contains("KINESIS_BATCH_SIZE (test.yaml, line 1): expected one value"),
-            "{}",
-            faults(&read)
-        );
-        assert!(
-            faults(&read).contains("ENCRYPTED_VARIABLES (test.yaml)"),
-            "{}",
-            faults(&read)
-        );
+        for words in [
+            "KINESIS_BATCH_SIZE (test.yaml, line 1): expected one value",
+            "ENCRYPTED_VARIABLES (test.yaml): expected a mapping",
+            "IGNORE_CACHE (test.yaml): it stands there twice",
+        ] {
+            assert!(faults(&read).contains(words), "{words}: {}", faults(&read));
+        }
     }
 }

@@ -26,7 +26,7 @@ use watershed::connectors::sql::{Database, Role};
 use watershed::engine::{self, Report, Run};
 use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::{Encoder, fetch_schema};
-use watershed::geocoding::{Geocoder, Ranges};
+use watershed::geocoding::Geocoder;
 use watershed::pipeline::Cursor as _;
 use watershed::settings::Settings;
 
@@ -48,6 +48,10 @@ pub const JOB: Job = Job {
         SettingGroup {
             title: "patron-info",
             settings: settings::SETTINGS,
+        },
+        SettingGroup {
+            title: "Geocoders",
+            settings: settings::GEOCODER_SETTINGS,
         },
         SettingGroup {
             title: "Sierra",
@@ -128,7 +132,7 @@ async fn prepare<'a>(
     let aws = config.poller.aws().await;
     let schema = fetch_schema(&config.schema, &config.poller.policy).await?;
     let encoder = Encoder::new::<PatronInfo>(&schema, &config.schema)?;
-    let geocoder: Arc<dyn Geocoder> = Arc::new(Ranges::open(&config.ranges)?);
+    let geocoder = config.geocoder.open()?;
     let (run, start) = config.poller.open(JOB.name, &aws, options, tell).await?;
     let delivery = Delivery {
         stream: config.poller.stream(&encoder, &aws, options)?,
@@ -256,8 +260,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
         },
         Checked {
             system: "geocoder",
-            found: Ranges::open(&config.ranges)
-                .map(|_| format!("ranges:{}", config.ranges.display())),
+            found: config.geocoder.check().await,
         },
         Checked {
             system: "state",

@@ -3,9 +3,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use watershed::connectors::http::connects;
 use watershed::connectors::sql::identifier;
 use watershed::error::Result;
+use watershed::geocoding::{Attempts, CensusOptions, Geocoder, NycOptions, Ranges};
 use watershed::privacy::{Pseudonymiser, Seal, Secret};
+use watershed::retry::Policy;
 use watershed::settings::{Parts, Setting, Settings, database_url};
 
 use super::super::poller::PollerConfig;
@@ -32,11 +35,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::text(
         "PATRON_INFO_SCHEMA_URL",
         "Avro schema: the schema API's URL, or `file:` and a path.",
-    )
-    .required(),
-    Setting::text(
-        "GEOCODER_URL",
-        "`ranges:` and the path of an embedded geocoder made by `watershed geocoder build`.",
     )
     .required(),
     Setting::integer(
@@ -72,6 +70,26 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .default("2020-01-01"),
     Setting::flag("BACKFILL", "Runs new patrons alone."),
+];
+
+pub(super) const GEOCODER_SETTINGS: &[Setting] = &[
+    Setting::text(
+        "GEOCODER_URL",
+        "`ranges:` and the path of an embedded geocoder made by `watershed geocoder build`; it replaces the three attempts below.",
+    ),
+    Setting::text(
+        "GEOCODER_API_BASE_URL",
+        "Census Bureau's batch service, for the first and second attempt.",
+    )
+    .default("https://geocoding.geo.census.gov/geocoder/geographies/addressbatch"),
+    Setting::text("GEOCODER_API_BENCHMARK", "Its benchmark.").default("Public_AR_Current"),
+    Setting::text("GEOCODER_API_VINTAGE", "Its vintage.").default("Current_Current"),
+    Setting::text("GEOCODER_API_KEY", "Its key; without one none is sent.").secret(),
+    Setting::text(
+        "NYC_GEOCODER_URL",
+        "NYC Geoclient, for the third attempt, such as `https://api.nyc.gov/geoclient/v2`; without it there is none.",
+    ),
+    Setting::text("NYC_GEOCODER_KEY", "Its subscription key.").secret(),
 ];
 
 pub(super) const SIERRA_SETTINGS: &[Setting] = &[
@@ -163,7 +181,7 @@ pub(super) struct Config {
     /// Quoted.
     pub redshift_table: String,
     pub schema: String,
-    pub ranges: PathBuf,
+    pub geocoder: GeocoderConfig,
     pub pseudonymiser: Arc<Pseudonymiser>,
     pub seal: Arc<Seal>,
     pub active_page: usize,
@@ -184,7 +202,7 @@ impl Config {
         let redshift_table =
             settings.check(identifier(if table.is_empty() { "unset" } else { &table }));
         let schema = settings.required("PATRON_INFO_SCHEMA_URL");
-        let ranges = ranges(settings);
+        let geocoder = geocoder(settings, &poller.policy);
         let salt = settings.required_secret("BCRYPT_SALT");
         let pseudonymiser = if salt.expose().is_empty() {
             None
@@ -202,7 +220,7 @@ impl Config {
             redshift,
             redshift_table: redshift_table.expect("a fault was noted otherwise"),
             schema,
-            ranges,
+            geocoder,
             pseudonymiser: Arc::new(pseudonymiser.expect("a fault was noted otherwise")),
             seal: Arc::new(Seal::new(&salt)),
             active_page,
@@ -223,18 +241,63 @@ fn salted(settings: &Settings, salt: &Secret) -> Option<Pseudonymiser> {
         .ok()
 }
 
-fn ranges(settings: &Settings) -> PathBuf {
-    let url = settings.required("GEOCODER_URL");
-    match url.strip_prefix("ranges:") {
-        Some(path) => PathBuf::from(path),
-        None => {
-            if !url.is_empty() {
-                settings.fault(format!(
-                    "{}: `{url}`: expected ranges: and a path",
-                    settings.origin("GEOCODER_URL")
-                ));
+/// Which geocoder to ask.
+#[expect(clippy::large_enum_variant, reason = "a run has one of these")]
+pub(super) enum GeocoderConfig {
+    /// The embedded one.
+    Ranges(PathBuf),
+    /// Census, Census after cleaning, NYC.
+    Attempts {
+        census: CensusOptions,
+        nyc: Option<NycOptions>,
+    },
+}
+
+fn geocoder(settings: &Settings, policy: &Policy) -> GeocoderConfig {
+    if let Some(url) = settings.text("GEOCODER_URL") {
+        let path = url.strip_prefix("ranges:").unwrap_or_else(|| {
+            let origin = settings.origin("GEOCODER_URL");
+            settings.fault(format!("{origin}: `{url}`: expected ranges: and a path"));
+            ""
+        });
+        return GeocoderConfig::Ranges(PathBuf::from(path));
+    }
+    let mut census = CensusOptions {
+        url: settings.required("GEOCODER_API_BASE_URL"),
+        benchmark: settings.required("GEOCODER_API_BENCHMARK"),
+        vintage: settings.required("GEOCODER_API_VINTAGE"),
+        key: settings.secret("GEOCODER_API_KEY"),
+        ..CensusOptions::default()
+    };
+    census.policy.total = census.policy.total.min(policy.total);
+    let nyc = settings.text("NYC_GEOCODER_URL");
+    let nyc = nyc.map(|url| NycOptions::new(url, settings.secret("NYC_GEOCODER_KEY")));
+    GeocoderConfig::Attempts { census, nyc }
+}
+
+impl GeocoderConfig {
+    /// Opens it; asks nothing of the network yet.
+    pub fn open(&self) -> Result<Arc<dyn Geocoder>> {
+        Ok(match self {
+            GeocoderConfig::Ranges(path) => Arc::new(Ranges::open(path)?),
+            GeocoderConfig::Attempts { census, nyc } => {
+                Arc::new(Attempts::new(census.clone(), nyc.clone())?)
             }
-            PathBuf::new()
+        })
+    }
+
+    /// Connects, spends no request, and says with what; for `check`.
+    pub async fn check(&self) -> Result<String> {
+        self.open()?;
+        match self {
+            GeocoderConfig::Ranges(path) => Ok(format!("ranges:{}", path.display())),
+            GeocoderConfig::Attempts { census, nyc } => {
+                let mut answering = vec![connects(&census.url).await?];
+                if let Some(nyc) = nyc {
+                    answering.push(connects(&nyc.url).await?);
+                }
+                Ok(answering.join(", "))
+            }
         }
     }
 }
