@@ -15,8 +15,7 @@ impl Http {
     /// A client that trusts the platform's roots and `SSL_CERT_FILE`; `limit` is the time of one
     /// request, from its start to the last byte of the answer.
     pub fn new(limit: Duration) -> Result<Http> {
-        // Two TLS providers may be compiled in by a customer; the first to be installed stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        install_tls_provider();
         let client = Client::builder()
             .timeout(limit)
             .connect_timeout(Duration::from_secs(30))
@@ -67,6 +66,12 @@ impl Http {
             .await
             .map_err(|cause| broken(what, cause))
     }
+}
+
+/// What every client made with reqwest needs first: without a provider it panics. Two may be
+/// compiled in by a customer; the first to be installed stays.
+pub(crate) fn install_tls_provider() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn broken(what: &str, cause: reqwest::Error) -> Error {

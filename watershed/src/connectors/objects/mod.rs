@@ -24,6 +24,7 @@ use object_store::{
 pub(crate) use local::write_whole;
 
 use super::aws::{Aws, remedy_of_code};
+use super::http::install_tls_provider;
 use crate::error::{Error, Remedy, Result};
 use crate::retry::{Policy, retry};
 
@@ -265,6 +266,7 @@ fn unknown(url: &str) -> Error {
 }
 
 fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
+    install_tls_provider();
     let no_retries = RetryConfig {
         max_retries: 0,
         ..RetryConfig::default()
