@@ -60,8 +60,13 @@ impl DeadLetters {
         if letters.is_empty() {
             return Ok(());
         }
-        self.written += letters.len() as u64;
+        // Only now: until there is more to keep, the newest object is the one that is full.
+        if self.held.len() > OBJECT_BYTES {
+            self.held.clear();
+            self.part += 1;
+        }
         let Some(object) = self.object() else {
+            self.written += letters.len() as u64;
             return Ok(());
         };
         let mut lines = Vec::new();
@@ -80,11 +85,8 @@ impl DeadLetters {
         object.append(&self.held, &lines).await?;
         if !object.appends_cheaply() {
             self.held.extend(lines);
-            if self.held.len() > OBJECT_BYTES {
-                self.held.clear();
-                self.part += 1;
-            }
         }
+        self.written += letters.len() as u64;
         Ok(())
     }
 
