@@ -60,6 +60,11 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
         if records.is_empty() {
             return Ok(());
         }
+        // P2: `Page` has checked the order behind the cursor it was given, and this is the saved one.
+        if next <= cursor {
+            let what = format!("reading a page of {}: it lies before the cursor", P::NAME);
+            return Err(Error::new(Remedy::ReportBug, what));
+        }
         let read = records.len() as u64;
         tracing::trace!(room = "read", mode = P::NAME, page = pages + 1);
 
@@ -83,6 +88,9 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
         };
         let delivered = delivered?;
         tracing::trace!(room = "delivered", mode = P::NAME, page = pages + 1);
+        let refused = delivered.skipped.total() + delivered.set_aside.len() as u64;
+        // P3: no more is left out than was there.
+        accounted(P::NAME, outputs, outputs.max(refused))?;
         skipped.add_all(&delivered.skipped);
         set_aside.extend(delivered.set_aside);
 
@@ -90,7 +98,7 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
         run.dead_letters.keep(&set_aside).await?;
         tracing::trace!(room = "set aside", mode = P::NAME, page = pages + 1);
 
-        // P1, P2: only now, and only forward (`Page` has checked it), is the cursor saved.
+        // P1, P2: only now, and only forward, is the cursor saved.
         run.state.save(|members| next.write(members)).await?;
         tracing::trace!(room = "saved", mode = P::NAME, page = pages + 1);
 
@@ -129,6 +137,6 @@ fn accounted(mode: &str, read: u64, sum: u64) -> Result<()> {
         return Ok(());
     }
     let what =
-        format!("transforming a page of {mode}: {read} records went in, {sum} are accounted for");
+        format!("handling a page of {mode}: {read} records went in, {sum} are accounted for");
     Err(Error::new(Remedy::ReportBug, what))
 }
