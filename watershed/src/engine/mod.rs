@@ -82,24 +82,27 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
             outputs + skipped.total() + set_aside.len() as u64,
         )?;
 
-        // P7: a delivery that has begun is finished and saved, if the other side answers.
-        let Some(delivered) = stop.or_finish(pipeline.deliver(transformed.outputs)).await else {
+        // P7: a delivery that has begun is finished and saved, if the other sides answer.
+        let finish = async {
+            let delivered = pipeline.deliver(transformed.outputs).await?;
+            tracing::trace!(room = "delivered", mode = P::NAME, page = pages + 1);
+            let refused = delivered.skipped.total() + delivered.set_aside.len() as u64;
+            // P3: no more is left out than was there.
+            accounted(P::NAME, outputs, outputs.max(refused))?;
+            skipped.add_all(&delivered.skipped);
+            set_aside.extend(delivered.set_aside);
+
+            // P1: what was set aside is durable before the cursor moves past it.
+            run.dead_letters.keep(&set_aside).await?;
+            tracing::trace!(room = "set aside", mode = P::NAME, page = pages + 1);
+
+            // P1, P2: only now, and only forward, is the cursor saved.
+            run.state.save(|members| next.write(members)).await
+        };
+        let Some(finished) = stop.or_finish(finish).await else {
             break;
         };
-        let delivered = delivered?;
-        tracing::trace!(room = "delivered", mode = P::NAME, page = pages + 1);
-        let refused = delivered.skipped.total() + delivered.set_aside.len() as u64;
-        // P3: no more is left out than was there.
-        accounted(P::NAME, outputs, outputs.max(refused))?;
-        skipped.add_all(&delivered.skipped);
-        set_aside.extend(delivered.set_aside);
-
-        // P1: what was set aside is durable before the cursor moves past it.
-        run.dead_letters.keep(&set_aside).await?;
-        tracing::trace!(room = "set aside", mode = P::NAME, page = pages + 1);
-
-        // P1, P2: only now, and only forward, is the cursor saved.
-        run.state.save(|members| next.write(members)).await?;
+        finished?;
         tracing::trace!(room = "saved", mode = P::NAME, page = pages + 1);
 
         cursor = next;
