@@ -2,7 +2,7 @@
 //! same SQL text on each of them.
 //!
 //! Placeholders are `$1`, `$2`, …; every value is bound, except on Redshift, which knows no
-//! prepared statements for us: there [`literal`] quotes it, and nothing else does.
+//! prepared statements for us: there one function, `literal`, quotes it, and nothing else does.
 
 use std::fmt;
 use std::sync::Arc;

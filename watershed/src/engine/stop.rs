@@ -35,7 +35,7 @@ impl Stop {
         }
     }
 
-    /// Awaits work that should be finished; on a stop it has [`GRACE`] to do so.
+    /// Awaits work that should be finished; on a stop it has eight seconds to do so.
     pub async fn or_finish<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let patience = async {
             self.0.cancelled().await;
