@@ -1,0 +1,6 @@
+//! The library against real servers, and against servers that fail as told. One binary, because
+//! each would link everything again.
+
+mod engine;
+mod objects;
+mod support;
