@@ -3,4 +3,5 @@
 
 mod engine;
 mod objects;
+mod postgres;
 mod support;
