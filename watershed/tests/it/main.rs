@@ -2,6 +2,7 @@
 //! each would link everything again.
 
 mod engine;
+mod kinesis;
 mod objects;
 mod postgres;
 mod support;
