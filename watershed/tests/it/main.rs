@@ -2,7 +2,9 @@
 //! each would link everything again.
 
 mod engine;
+mod geocoder;
 mod kinesis;
 mod objects;
 mod postgres;
+mod schema;
 mod support;
