@@ -61,6 +61,11 @@ impl DeadLetters {
         if letters.is_empty() {
             return Ok(());
         }
+        // Only now: until there is more to keep, the newest object is the one that is full.
+        if self.held.len() > OBJECT_BYTES {
+            self.held.clear();
+            self.part += 1;
+        }
         let Some(object) = self.object() else {
             return Ok(());
         };
@@ -81,10 +86,6 @@ impl DeadLetters {
         self.place = Some(object.to_string());
         if !object.appends_cheaply() {
             self.held.extend(lines);
-            if self.held.len() > OBJECT_BYTES {
-                self.held.clear();
-                self.part += 1;
-            }
         }
         Ok(())
     }

@@ -19,7 +19,9 @@
 //! | [`state`] | the cursor, saved by compare-and-set |
 //!
 //! Beside them: [`settings`], [`retry`], [`time`], and [`error`], which tells by
-//! [`Remedy`](error::Remedy) what its reader should do.
+//! [`Remedy`](error::Remedy) what its reader should do. The cargo feature `testing` adds the module
+//! of that name: the contracts that a backend keeps, and a wrapper that puts faults into a
+//! pipeline.
 //!
 //! # A complete pipeline
 //!
@@ -93,4 +95,6 @@ pub mod privacy;
 pub mod retry;
 pub mod settings;
 pub mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;

@@ -30,7 +30,7 @@ impl Http {
     }
 
     fn with(limit: Duration, redirects: Redirects) -> Result<Http> {
-        install_tls();
+        install_tls_provider();
         let client = Client::builder()
             .timeout(limit)
             .redirect(redirects)
@@ -112,7 +112,7 @@ pub async fn connects(url: &str) -> Result<String> {
 
 /// Names the TLS provider for every HTTP client of the process. A customer may have compiled in a
 /// second one; the first to be installed stays.
-pub(crate) fn install_tls() {
+pub(crate) fn install_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 

@@ -237,6 +237,21 @@ impl Row {
         }
     }
 
+    /// A truth value; SQLite's is a number, and that of the simple protocol a text.
+    pub fn boolean(&self, column: &str) -> Result<Option<bool>, Unfit> {
+        self.get(column, "true or false", |value| match value {
+            Value::Boolean(truth) => Some(*truth),
+            Value::Integer(0) => Some(false),
+            Value::Integer(1) => Some(true),
+            Value::Text(text) => match &**text {
+                "t" | "true" => Some(true),
+                "f" | "false" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
     /// A whole number that names a person.
     pub fn personal_integer(&self, column: &str) -> Result<Option<Personal<i64>>, Unfit> {
         Ok(self.integer(column)?.map(Personal::new))

@@ -3,7 +3,16 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Remedy, Result};
-use crate::pipeline::DeadLetter;
+use crate::pipeline::{Cursor, DeadLetter, Delivered};
+
+/// P2: a page lies behind the cursor that it was asked for.
+pub(super) fn forward<C: Cursor>(mode: &str, cursor: &C, next: &C) -> Result<()> {
+    if next > cursor {
+        return Ok(());
+    }
+    let what = format!("reading a page of {mode}: it lies before the cursor");
+    Err(Error::new(Remedy::ReportBug, what))
+}
 
 /// P3, checked on every page and in every build: the sum must be that of the records read.
 pub(super) fn add_up(mode: &str, read: u64, sum: u64) -> Result<()> {
@@ -12,6 +21,17 @@ pub(super) fn add_up(mode: &str, read: u64, sum: u64) -> Result<()> {
     }
     let what =
         format!("transforming a page of {mode}: {read} records went in, {sum} are accounted for");
+    Err(Error::new(Remedy::ReportBug, what))
+}
+
+/// P3: a delivery leaves out no more than it was given.
+pub(super) fn left_out(mode: &str, sent: u64, delivered: &Delivered) -> Result<()> {
+    let left_out = delivered.skipped.total() + delivered.set_aside.len() as u64;
+    if left_out <= sent {
+        return Ok(());
+    }
+    let what =
+        format!("delivering a page of {mode}: {sent} records went in, {left_out} are left out");
     Err(Error::new(Remedy::ReportBug, what))
 }
 

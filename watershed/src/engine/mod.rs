@@ -61,6 +61,8 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
         if records.is_empty() {
             return Ok(());
         }
+        // P2: `Page` has checked the order behind the cursor it was given, and this is the saved one.
+        accounts::forward(P::NAME, &cursor, &next)?;
         let read = records.len() as u64;
         tracing::trace!(room = "read");
 
@@ -101,8 +103,10 @@ async fn deliver_and_save<P: Pipeline>(
     accounts::add_up(P::NAME, read, sum)?;
     accounts::one_off(P::NAME, read - skipped.total(), &set_aside)?;
 
+    let sent = outputs.len() as u64;
     let delivered = pipeline.deliver(outputs).await?;
     tracing::trace!(room = "delivered");
+    accounts::left_out(P::NAME, sent, &delivered)?;
     skipped.add_all(&delivered.skipped);
     set_aside.extend(delivered.set_aside);
 

@@ -239,7 +239,9 @@ impl fmt::Debug for Encoder {
 /// schema as a JSON text.
 pub async fn fetch_schema(url: &str, policy: &Policy) -> Result<String> {
     // Alarms look for these words.
-    let what = format!("Failed to retrieve schema from {url}");
+    // A query may hold a key.
+    let place = url.split('?').next().unwrap_or(url);
+    let what = format!("Failed to retrieve schema from {place}");
     if let Some(path) = url.strip_prefix("file:") {
         return std::fs::read_to_string(local_path(path)).or_fail(Remedy::FixSettings, || what);
     }

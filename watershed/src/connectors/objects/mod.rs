@@ -24,6 +24,7 @@ use object_store::{
 pub(crate) use local::write_whole;
 
 use super::aws::{Aws, remedy_of_code};
+use super::http::install_tls_provider;
 use crate::error::{Error, Remedy, Result};
 use crate::retry::{Policy, retry};
 
@@ -134,7 +135,7 @@ impl Object {
                             .map_err(|error| store_error(&what, error))?;
                         Ok(Some((bytes, Version::Tag(tag.unwrap_or_default()))))
                     }
-                    Err(object_store::Error::NotFound { .. }) => Ok(None),
+                    Err(error) if is_missing(&error) => Ok(None),
                     Err(error) => Err(store_error(&what, error)),
                 },
             }
@@ -229,9 +230,7 @@ impl Object {
                     | object_store::Error::AlreadyExists { .. },
                 ) => Ok(Replaced::Conflict),
                 // S3 answers 404 to a conditional put whose object was deleted meanwhile.
-                Err(object_store::Error::NotFound { .. }) if expected.is_some() => {
-                    Ok(Replaced::Conflict)
-                }
+                Err(error) if expected.is_some() && is_missing(&error) => Ok(Replaced::Conflict),
                 Err(error) => Err(store_error(&what, error)),
             }
         })
@@ -265,7 +264,7 @@ fn unknown(url: &str) -> Error {
 }
 
 fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
-    super::http::install_tls();
+    install_tls_provider();
     let no_retries = RetryConfig {
         max_retries: 0,
         ..RetryConfig::default()
@@ -314,6 +313,12 @@ impl CredentialProvider for S3Credentials {
             token: found.session_token().map(str::to_owned),
         }))
     }
+}
+
+/// Whether it is the object that is missing, and not the bucket: S3 answers 404 to both.
+fn is_missing(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { .. })
+        && !error.to_string().contains("<Code>NoSuchBucket</Code>")
 }
 
 fn store_error(what: &str, error: object_store::Error) -> Error {

@@ -3,6 +3,7 @@
 mod tls;
 mod values;
 
+use std::num::TryFromIntError;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +100,10 @@ impl Postgres {
     /// Ours of theirs. A server's message may quote a value, so that it is kept only where it
     /// speaks of names and permissions (P6).
     fn error(&self, what: &str, cause: &tokio_postgres::Error) -> Error {
+        if std::error::Error::source(cause).is_some_and(|source| source.is::<TryFromIntError>()) {
+            return Error::new(Remedy::FixData, what)
+                .caused_by("a number is too large for the type that it is compared with");
+        }
         let Some(answer) = cause.as_db_error() else {
             return match io_cause(cause) {
                 Some(words) if cause.is_closed() || !words.starts_with("tls: ") => {

@@ -106,13 +106,14 @@ impl Kinesis {
                 let since = *pending.first_failure.get_or_insert(now);
                 if now.duration_since(since) < self.options.retry {
                     queues.again(pending, now);
-                } else if code != THROTTLED && last_success.is_some_and(|success| success > since) {
+                } else if code != THROTTLED && last_success.is_some_and(|success| success >= since)
+                {
                     let tries = pending.tries;
                     put.rejected.push((
                         pending.place,
                         format!("Kinesis refused the record {tries} times: {code}"),
                     ));
-                    queues.done(&pending.record.key);
+                    queues.refused(&pending.record.key, since);
                 } else {
                     // Throttling, or an outage: it says nothing about the record.
                     return Err(self.gave_up(code));
@@ -249,6 +250,17 @@ impl Queues {
             Some(queue) if !queue.is_empty() => self.ready.push_back(key.to_owned()),
             _ => drop(self.by_key.remove(key)),
         }
+    }
+
+    /// The record was refused for good. Those behind it have waited as long as it has, so that they
+    /// are judged at their first try: else each would wait anew, and with nothing else left to go
+    /// through, the second would be taken for an outage.
+    fn refused(&mut self, key: &str, since: Instant) {
+        let next = self.by_key.get_mut(key).and_then(VecDeque::front_mut);
+        if let Some(next) = next {
+            next.first_failure = Some(since);
+        }
+        self.done(key);
     }
 
     /// The record is sent again, before any other of its key.

@@ -1,0 +1,484 @@
+//! The promises of the engine, each with a test that fails when it is broken.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use tokio::time::Instant;
+use watershed::connectors::objects::Object;
+use watershed::dead_letters::DeadLetters;
+use watershed::engine::{self, ModeReport, Report, Run, Stop};
+use watershed::error::{Remedy, Result};
+use watershed::pipeline::{Counts, Cursor, DeadLetter, Delivered, Page, Pipeline, Transformed};
+use watershed::state::{Members, State};
+use watershed::testing::{Fault, Faulty, Room};
+
+use crate::objects::{in_a_file, in_s3, letter};
+use crate::support::{aws, policy, serve};
+
+/// Ten numbers, four a page: pages of 4, 4 and 2.
+const LAST: u64 = 10;
+const PAGES: u64 = 3;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct At(u64);
+
+impl Cursor for At {
+    fn write(&self, members: &mut Members) {
+        members.insert("at".into(), self.0.into());
+    }
+}
+
+/// Delivers the numbers to a list; some are skipped or set aside.
+struct Numbers {
+    delivered: Mutex<Vec<u64>>,
+    skip: fn(u64) -> bool,
+    set_aside: fn(u64) -> bool,
+    lose: fn(u64) -> bool,
+    /// What the destination says that it will never take.
+    refused: Vec<DeadLetter>,
+}
+
+fn numbers() -> Numbers {
+    Numbers {
+        delivered: Mutex::default(),
+        skip: |_| false,
+        set_aside: |_| false,
+        lose: |_| false,
+        refused: Vec::new(),
+    }
+}
+
+impl Pipeline for Numbers {
+    const NAME: &'static str = "numbers";
+    type Cursor = At;
+    type Input = u64;
+    type Output = u64;
+
+    async fn poll(&self, after: &At) -> Result<Page<u64, At>> {
+        let places = (after.0 + 1..=LAST).take(4).map(|n| (At(n), n));
+        Page::new(after, places.collect(), after.0 + 4 < LAST)
+    }
+
+    async fn transform(&self, inputs: Vec<u64>) -> Result<Transformed<u64>> {
+        let mut transformed = Transformed::default();
+        for number in inputs {
+            if (self.skip)(number) {
+                transformed.skipped.add("skipped", 1);
+            } else if (self.set_aside)(number) {
+                transformed
+                    .set_aside
+                    .push(letter(&number.to_string(), None));
+            } else if !(self.lose)(number) {
+                transformed.outputs.push(number);
+            }
+        }
+        Ok(transformed)
+    }
+
+    async fn deliver(&self, outputs: Vec<u64>) -> Result<Delivered> {
+        // A delivery takes its time, so that a stop has a chance to break into it.
+        tokio::task::yield_now().await;
+        self.delivered.lock().unwrap().extend(outputs);
+        Ok(Delivered {
+            set_aside: self.refused.clone(),
+            ..Delivered::default()
+        })
+    }
+}
+
+impl Numbers {
+    fn delivered(&self) -> Vec<u64> {
+        self.delivered.lock().unwrap().clone()
+    }
+}
+
+/// A run that begins where the state says, and writes dead letters nowhere.
+async fn begin(state: &Object) -> (At, Run<'static>) {
+    let opened = State::open(state, "run").await.unwrap();
+    let state = opened.unwrap_or_else(|| State::fresh(state, "run"));
+    let start = state.members().get("at").and_then(|at| at.as_u64());
+    let run = Run {
+        state,
+        dead_letters: DeadLetters::forgotten(),
+        stop: Stop::new(),
+        max_pages: None,
+        report: Report::default(),
+        progress: &|_| {},
+    };
+    (At(start.unwrap_or(0)), run)
+}
+
+/// The cursor that is saved; 0 where none is.
+async fn saved(state: &Object) -> u64 {
+    let opened = State::open(state, "reader").await.unwrap();
+    opened.map_or(0, |state| state.members()["at"].as_u64().unwrap())
+}
+
+fn requesting(stop: &Stop) -> Fault {
+    let stop = stop.clone();
+    Fault::Before(Box::new(move || stop.request()))
+}
+
+// P1
+
+#[tokio::test]
+async fn p1_the_cursor_is_saved_when_its_page_is_delivered_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = in_a_file(&folder, "state.json").await;
+    let path = folder.path().join("state.json");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let look = || {
+        let (seen, path) = (seen.clone(), path.clone());
+        Box::new(move || {
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let document: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+            seen.lock().unwrap().push(document["at"].as_u64());
+        })
+    };
+    let mut pipeline = Faulty::new(numbers());
+    for page in 1..=PAGES {
+        pipeline = pipeline.at(Room::Deliver, page, Fault::Before(look())).at(
+            Room::Deliver,
+            page,
+            Fault::After(look()),
+        );
+    }
+    let (start, mut run) = begin(&state).await;
+    engine::run(&pipeline, start, &mut run).await.unwrap();
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [None, None, Some(4), Some(4), Some(8), Some(8)]
+    );
+    assert_eq!(saved(&state).await, LAST);
+}
+
+#[tokio::test]
+async fn p1_after_a_failure_anywhere_the_next_run_loses_nothing() {
+    for room in [Room::Poll, Room::Transform, Room::Deliver] {
+        for page in 1..=PAGES {
+            for lost in [false, true] {
+                let state = Object::in_memory("state.json");
+                let remedy = Remedy::TryAgain;
+                let fault = if lost {
+                    Fault::LoseAnswer(remedy)
+                } else {
+                    Fault::Fail(remedy)
+                };
+                let pipeline = Faulty::new(numbers()).at(room, page, fault);
+                let (start, mut run) = begin(&state).await;
+                let error = engine::run(&pipeline, start, &mut run).await.unwrap_err();
+                assert_eq!(error.remedy(), remedy);
+                assert_eq!(saved(&state).await, (page - 1) * 4, "{room:?} {page}");
+                assert_eq!(run.report.modes[0].pages, page - 1);
+
+                let (start, mut run) = begin(&state).await;
+                engine::run(&pipeline, start, &mut run).await.unwrap();
+                let mut delivered = pipeline.inner().delivered();
+                let twice = lost && room == Room::Deliver;
+                let again = if twice {
+                    4.min(LAST - (page - 1) * 4)
+                } else {
+                    0
+                };
+                assert_eq!(delivered.len() as u64, LAST + again, "{room:?} {page}");
+                delivered.sort_unstable();
+                delivered.dedup();
+                assert_eq!(delivered, Vec::from_iter(1..=LAST), "{room:?} {page}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn p1_a_dead_letter_that_cannot_be_kept_leaves_the_cursor() {
+    let folder = tempfile::tempdir().unwrap();
+    let occupied = in_a_file(&folder, "occupied").await;
+    occupied.write("no folder".into()).await.unwrap();
+    let state = Object::in_memory("state.json");
+    let pipeline = Numbers {
+        set_aside: |n| n == 6,
+        ..numbers()
+    };
+    let (start, mut run) = begin(&state).await;
+    run.dead_letters = DeadLetters::new(&occupied, "numbers", "run");
+    let error = engine::run(&pipeline, start, &mut run).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::FixAccess);
+    assert_eq!(saved(&state).await, 4);
+    assert_eq!(
+        run.report.set_aside(),
+        0,
+        "what is nowhere is not reported as kept"
+    );
+}
+
+// P2
+
+/// Reads from the beginning, wherever it is asked to go on.
+struct Backward;
+
+impl Pipeline for Backward {
+    const NAME: &'static str = "backward";
+    type Cursor = At;
+    type Input = u64;
+    type Output = u64;
+
+    async fn poll(&self, _: &At) -> Result<Page<u64, At>> {
+        Page::new(&At(0), vec![(At(1), 1), (At(2), 2)], true)
+    }
+
+    async fn transform(&self, outputs: Vec<u64>) -> Result<Transformed<u64>> {
+        Ok(Transformed {
+            outputs,
+            ..Transformed::default()
+        })
+    }
+
+    async fn deliver(&self, _: Vec<u64>) -> Result<Delivered> {
+        Ok(Delivered::default())
+    }
+}
+
+#[tokio::test]
+async fn p2_a_page_that_does_not_rise_is_refused() {
+    for places in [vec![3, 4, 4], vec![3, 2], vec![2], vec![1]] {
+        let records = places.iter().map(|place| (At(*place), ())).collect();
+        let error = Page::new(&At(2), records, false).unwrap_err();
+        assert_eq!(error.remedy(), Remedy::ReportBug, "{places:?}");
+    }
+}
+
+#[tokio::test]
+async fn p2_a_source_that_ignores_the_cursor_does_not_move_it_backward() {
+    let state = Object::in_memory("state.json");
+    state.write(r#"{"at":7}"#.into()).await.unwrap();
+    let (start, mut run) = begin(&state).await;
+    run.max_pages = Some(3);
+    let error = engine::run(&Backward, start, &mut run).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::ReportBug);
+    assert_eq!(saved(&state).await, 7);
+}
+
+// P3
+
+#[tokio::test]
+async fn p3_every_record_is_delivered_or_skipped_or_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = in_a_file(&folder, "dead").await;
+    let state = Object::in_memory("state.json");
+    let pipeline = Numbers {
+        skip: |n| n % 4 == 0,
+        set_aside: |n| n == 5,
+        ..numbers()
+    };
+    let (start, mut run) = begin(&state).await;
+    run.dead_letters = DeadLetters::new(&letters, "numbers", "run");
+    engine::run(&pipeline, start, &mut run).await.unwrap();
+    let mut skipped = Counts::default();
+    skipped.add("skipped", 2);
+    let expected = ModeReport {
+        name: "numbers",
+        pages: 3,
+        read: 10,
+        delivered: 7,
+        skipped,
+        set_aside: 1,
+        noted: Counts::default(),
+    };
+    assert_eq!(run.report.modes, [expected]);
+    assert_eq!(pipeline.delivered(), [1, 2, 3, 6, 7, 9, 10]);
+    let kept = fs::read_to_string(folder.path().join("dead/numbers/run.jsonl")).unwrap();
+    assert_eq!(kept.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn p3_a_pipeline_that_loses_a_record_is_stopped_before_it_delivers() {
+    let state = Object::in_memory("state.json");
+    let pipeline = Numbers {
+        lose: |n| n == 6,
+        ..numbers()
+    };
+    let (start, mut run) = begin(&state).await;
+    let error = engine::run(&pipeline, start, &mut run).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::ReportBug);
+    assert!(
+        error.to_string().contains("4 records went in, 3 are"),
+        "{error}"
+    );
+    assert_eq!(pipeline.delivered(), [1, 2, 3, 4]);
+    assert_eq!(saved(&state).await, 4);
+}
+
+#[tokio::test]
+async fn p3_what_the_destination_refuses_is_set_aside_and_not_delivered() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = in_a_file(&folder, "dead").await;
+    let state = Object::in_memory("state.json");
+    let pipeline = Numbers {
+        refused: vec![letter("1", None)],
+        ..numbers()
+    };
+    let (start, mut run) = begin(&state).await;
+    run.max_pages = Some(1);
+    run.dead_letters = DeadLetters::new(&letters, "numbers", "run");
+    engine::run(&pipeline, start, &mut run).await.unwrap();
+    let mode = &run.report.modes[0];
+    assert_eq!((mode.read, mode.delivered, mode.set_aside), (4, 3, 1));
+    let kept = fs::read_to_string(folder.path().join("dead/numbers/run.jsonl")).unwrap();
+    assert_eq!(kept.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn p3_a_destination_cannot_refuse_more_than_it_was_given() {
+    let state = Object::in_memory("state.json");
+    let pipeline = Numbers {
+        skip: |n| n > 1,
+        refused: vec![letter("1", None), letter("2", None)],
+        ..numbers()
+    };
+    let (start, mut run) = begin(&state).await;
+    let error = engine::run(&pipeline, start, &mut run).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::ReportBug);
+    assert_eq!(saved(&state).await, 0);
+}
+
+// P5
+
+#[tokio::test]
+async fn p5_of_two_runners_one_is_stopped_and_the_document_is_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    for state in [
+        in_a_file(&folder, "state.json").await,
+        Object::in_memory("state.json"),
+        in_s3("state.json").await,
+    ] {
+        state
+            .write(r#"{"at":0,"saved_by":"before"}"#.into())
+            .await
+            .unwrap();
+        let (start, mut first) = begin(&state).await;
+        first.state = State::open(&state, "first").await.unwrap().unwrap();
+        let (_, mut second) = begin(&state).await;
+        second.state = State::open(&state, "second").await.unwrap().unwrap();
+        first.max_pages = Some(1);
+
+        engine::run(&numbers(), start.clone(), &mut first)
+            .await
+            .unwrap();
+        let error = engine::run(&numbers(), start, &mut second)
+            .await
+            .unwrap_err();
+        assert_eq!(error.remedy(), Remedy::StopOtherRunner, "{state}");
+        assert_eq!(second.report.modes[0].pages, 0);
+        let (document, _) = state.read().await.unwrap().unwrap();
+        assert_eq!(&document[..], br#"{"at":4,"saved_by":"first"}"#, "{state}");
+    }
+}
+
+// P7
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_stop_before_the_delivery_abandons_the_page_at_once() {
+    for room in [Room::Poll, Room::Transform] {
+        let state = Object::in_memory("state.json");
+        let (start, mut run) = begin(&state).await;
+        let pipeline = Faulty::new(numbers())
+            .at(room, 2, requesting(&run.stop))
+            .at(room, 2, Fault::Hang);
+        let begun = Instant::now();
+        engine::run(&pipeline, start, &mut run).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO, "{room:?}");
+        assert!(run.report.stopped);
+        assert_eq!(pipeline.inner().delivered(), [1, 2, 3, 4], "{room:?}");
+        assert_eq!(saved(&state).await, 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_stop_during_the_delivery_finishes_and_saves_the_page() {
+    let state = Object::in_memory("state.json");
+    let (start, mut run) = begin(&state).await;
+    let pipeline = Faulty::new(numbers()).at(Room::Deliver, 2, requesting(&run.stop));
+    engine::run(&pipeline, start, &mut run).await.unwrap();
+    assert!(run.report.stopped);
+    assert_eq!(run.report.modes[0].pages, 2);
+    assert_eq!(pipeline.inner().delivered(), Vec::from_iter(1..=8));
+    assert_eq!(saved(&state).await, 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_delivery_without_an_answer_is_abandoned_within_ten_seconds() {
+    let state = Object::in_memory("state.json");
+    let (start, mut run) = begin(&state).await;
+    let pipeline = Faulty::new(numbers())
+        .at(Room::Deliver, 2, requesting(&run.stop))
+        .at(Room::Deliver, 2, Fault::Hang);
+    let begun = Instant::now();
+    engine::run(&pipeline, start, &mut run).await.unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(10));
+    assert!(run.report.stopped);
+    assert_eq!(saved(&state).await, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn p7_a_save_without_an_answer_is_abandoned_within_ten_seconds() {
+    let never = || std::future::pending::<()>();
+    let aws = aws(&serve(Router::new().fallback(never)).await).await;
+    let (_, mut run) = begin(&Object::in_memory("state.json")).await;
+    let unanswered = Object::open("s3://bucket/state.json", &aws, policy()).unwrap();
+    run.state = State::fresh(&unanswered, "run");
+    let pipeline = Faulty::new(numbers()).at(Room::Deliver, 1, requesting(&run.stop));
+    let begun = Instant::now();
+    engine::run(&pipeline, At(0), &mut run).await.unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(10));
+    assert!(run.report.stopped);
+    assert_eq!(
+        run.report.modes[0].pages, 0,
+        "a page that was not saved is not counted"
+    );
+}
+
+// What else the loop owes its pipelines.
+
+#[tokio::test]
+async fn a_page_of_nothing_but_skips_saves_its_cursor() {
+    let state = Object::in_memory("state.json");
+    let pipeline = Numbers {
+        skip: |_| true,
+        ..numbers()
+    };
+    let (start, mut run) = begin(&state).await;
+    run.max_pages = Some(1);
+    engine::run(&pipeline, start, &mut run).await.unwrap();
+    assert_eq!(saved(&state).await, 4);
+    assert_eq!(run.report.modes[0].skipped.total(), 4);
+}
+
+#[tokio::test]
+async fn a_run_takes_no_more_pages_than_it_may() {
+    for (most, at) in [(0, 0), (1, 4), (2, 8), (3, 10), (4, 10)] {
+        let state = Object::in_memory("state.json");
+        // A poll that is one too many would fail.
+        let pipeline =
+            Faulty::new(numbers()).at(Room::Poll, most + 1, Fault::Fail(Remedy::ReportBug));
+        let (start, mut run) = begin(&state).await;
+        run.max_pages = Some(most);
+        engine::run(&pipeline, start, &mut run).await.unwrap();
+        assert_eq!(saved(&state).await, at, "{most} pages");
+        assert!(!run.report.stopped);
+        assert_eq!(state.exists().await.unwrap(), most > 0);
+    }
+}
+
+#[tokio::test]
+async fn every_run_after_the_last_page_finds_nothing_and_writes_nothing() {
+    let state = Object::in_memory("state.json");
+    let pipeline = numbers();
+    for _ in 0..2 {
+        let (start, mut run) = begin(&state).await;
+        engine::run(&pipeline, start, &mut run).await.unwrap();
+    }
+    assert_eq!(pipeline.delivered(), Vec::from_iter(1..=LAST));
+    assert_eq!(saved(&state).await, LAST);
+}

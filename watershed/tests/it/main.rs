@@ -1,0 +1,10 @@
+//! The library against real servers, and against servers that fail as told. One binary, because
+//! each would link everything again.
+
+mod engine;
+mod geocoder;
+mod kinesis;
+mod objects;
+mod postgres;
+mod schema;
+mod support;
