@@ -8,6 +8,7 @@ mod fixture;
 mod interrupted;
 mod interruption;
 mod modes;
+mod pressure;
 mod production;
 mod program;
 mod reading;
