@@ -202,7 +202,12 @@ async fn an_outside_system_that_is_not_there_is_told_by_name() {
             "connecting to Sierra",
         ),
         ("SIERRA_DB_PORT", "9", 4, "connecting to Sierra"),
-        ("S3_BUCKET", "no-such-bucket", 3, "reading the state"),
+        (
+            "S3_BUCKET",
+            "no-such-bucket",
+            3,
+            "NoSuchBucket: The specified bucket does not exist",
+        ),
         ("REDSHIFT_TABLE", "nowhere", 0, ""),
         (
             "PATRON_INFO_SCHEMA_URL",

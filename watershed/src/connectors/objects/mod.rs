@@ -324,6 +324,12 @@ fn is_missing(error: &object_store::Error) -> bool {
 fn store_error(what: &str, error: object_store::Error) -> Error {
     use object_store::Error as Store;
     let words = error.to_string();
+    // S3 tells its code inside an XML body: `<Code>ExpiredToken</Code>`.
+    let element = |name: &str| {
+        let (_, rest) = words.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once('<')?.0)
+    };
+    let code = element("Code");
     let remedy = match &error {
         Store::PermissionDenied { .. } | Store::Unauthenticated { .. } | Store::NotFound { .. } => {
             Remedy::FixAccess
@@ -331,15 +337,11 @@ fn store_error(what: &str, error: object_store::Error) -> Error {
         Store::InvalidPath { .. } | Store::NotImplemented { .. } | Store::NotSupported { .. } => {
             Remedy::FixSettings
         }
-        // S3 tells its code inside an XML body: `<Code>ExpiredToken</Code>`.
-        _ => match words
-            .split_once("<Code>")
-            .and_then(|(_, rest)| rest.split_once("</Code>"))
-        {
-            Some((code, _)) => remedy_of_code(code),
-            None => Remedy::TryAgain,
-        },
+        _ => code.map_or(Remedy::TryAgain, remedy_of_code),
     };
-    let short: String = words.chars().take(400).collect();
-    Error::new(remedy, what).caused_by(short)
+    let cause = match code.zip(element("Message")) {
+        Some((code, message)) => format!("{code}: {message}"),
+        None => words.chars().take(400).collect(),
+    };
+    Error::new(remedy, what).caused_by(cause)
 }
