@@ -55,13 +55,18 @@ impl Agreed {
     }
 }
 
+/// The columns of a row in the order of [`COLUMNS`], as text; those that were not asked for are
+/// NULL as well.
+type Texts = [Option<String>; COLUMNS.len()];
+
 /// All rows of one address hash or patron.
 #[derive(Debug)]
-pub(super) struct Rows(Vec<HashMap<&'static str, String>>);
+pub(super) struct Rows(Vec<Texts>);
 
 impl Rows {
     pub fn agreed(&self, column: &str) -> Agreed {
-        let mut values = self.0.iter().filter_map(|row| row.get(column));
+        let place = place(column);
+        let mut values = self.0.iter().filter_map(|row| row[place].as_ref());
         let Some(latest) = values.next() else {
             return Agreed::Nothing;
         };
@@ -115,7 +120,7 @@ impl Redshift {
             let row = texts(&row).or_fail(Remedy::FixData, || {
                 format!("reading the table {} of Redshift", self.table)
             })?;
-            if let Some(key) = row.get(key).cloned() {
+            if let Some(key) = row[place(key)].clone() {
                 found
                     .entry(key)
                     .or_insert_with(|| Rows(Vec::new()))
@@ -126,27 +131,24 @@ impl Redshift {
         for rows in found.values_mut() {
             // The row that was active last comes first; then a fixed order, so that the result
             // does not hang on the server's.
-            rows.0.sort_by(|a, b| {
-                let active = |row: &HashMap<&str, String>| row.get("circ_active_date_et").cloned();
-                active(b)
-                    .cmp(&active(a))
-                    .then_with(|| in_order(a).cmp(&in_order(b)))
-            });
+            let active = place("circ_active_date_et");
+            rows.0
+                .sort_by(|a, b| b[active].cmp(&a[active]).then_with(|| a.cmp(b)));
         }
         Ok(found)
     }
 }
 
-fn in_order<'a>(row: &'a HashMap<&str, String>) -> Vec<Option<&'a String>> {
-    COLUMNS.iter().map(|column| row.get(column)).collect()
+fn place(column: &str) -> usize {
+    let place = COLUMNS.iter().position(|name| *name == column);
+    place.expect("only columns of the list are asked for")
 }
 
-/// The row's columns that are not NULL, as text.
-fn texts(row: &Row) -> Result<HashMap<&'static str, String>, Unfit> {
-    let mut texts = HashMap::new();
-    for column in COLUMNS.iter().filter(|column| row.has(column)) {
-        if let Some(text) = row.text(column)? {
-            texts.insert(*column, text);
+fn texts(row: &Row) -> Result<Texts, Unfit> {
+    let mut texts = Texts::default();
+    for (text, column) in texts.iter_mut().zip(COLUMNS) {
+        if row.has(column) {
+            *text = row.text(column)?;
         }
     }
     Ok(texts)
