@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::postgres::{Postgres, Protocol, Tls};
+use super::postgres::{Postgres, Protocol, Tls, TlsReport};
 use super::sqlite::Sqlite;
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::{Personal, Secret};
@@ -86,6 +86,18 @@ impl Database {
             );
         }
         Ok(rows)
+    }
+
+    /// How the connection is protected, for `check`; nothing for a file. Connects, if need be.
+    ///
+    /// # Errors
+    /// Those of connecting. [`Remedy::FixAccess`] with a hint that has the fingerprint of the
+    /// server's certificate, when it was shown and not trusted.
+    pub async fn tls(&self) -> Result<Option<TlsReport>> {
+        match self {
+            Database::Postgres(database) => database.tls().await.map(Some),
+            Database::Sqlite(_) => Ok(None),
+        }
     }
 
     /// The product and its version, for `check`.

@@ -1,5 +1,6 @@
 //! PostgreSQL, and Redshift, which speaks its protocol of old.
 
+mod fault;
 mod tls;
 mod values;
 
@@ -13,8 +14,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use url::Url;
 
-pub use tls::Tls;
+pub use tls::{Tls, TlsReport};
 
+use self::tls::Seen;
 use super::sql::{Role, Row, Value, with_literals};
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
@@ -38,7 +40,14 @@ pub struct Postgres {
     config: Config,
     tls: Tls,
     policy: Policy,
-    client: Arc<Mutex<Option<Arc<Client>>>>,
+    connected: Arc<Mutex<Option<Arc<Connected>>>>,
+}
+
+/// A connection, and how it is protected.
+#[derive(Debug)]
+struct Connected {
+    client: Client,
+    tls: TlsReport,
 }
 
 impl Postgres {
@@ -50,35 +59,41 @@ impl Postgres {
             config,
             tls,
             policy,
-            client: Arc::default(),
+            connected: Arc::default(),
         })
     }
 
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         let what = format!("querying {}", self.role.name);
         retry(&self.policy, &what, || async {
-            let client = self.client().await?;
+            let connected = self.connected().await?;
+            let client = &connected.client;
             let rows = match self.role.protocol {
-                Protocol::Extended => extended(&client, sql, parameters).await,
-                Protocol::Simple => simple(&client, &with_literals(sql, parameters)?).await,
+                Protocol::Extended => extended(client, sql, parameters).await,
+                Protocol::Simple => simple(client, &with_literals(sql, parameters)?).await,
             };
-            rows.map_err(|cause| self.error(&what, &cause))
+            rows.map_err(|cause| fault::error(&what, &cause, &Seen::default()))
         })
         .await
     }
 
-    async fn client(&self) -> Result<Arc<Client>> {
-        let mut slot = self.client.lock().await;
-        if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
-            return Ok(client.clone());
+    /// How the connection is protected.
+    pub(crate) async fn tls(&self) -> Result<TlsReport> {
+        let what = format!("connecting to {}", self.role.name);
+        let connected = retry(&self.policy, &what, || self.connected()).await?;
+        Ok(connected.tls.clone())
+    }
+
+    async fn connected(&self) -> Result<Arc<Connected>> {
+        let mut slot = self.connected.lock().await;
+        let open = |connected: &&Arc<Connected>| !connected.client.is_closed();
+        if let Some(connected) = slot.as_ref().filter(open) {
+            return Ok(connected.clone());
         }
         let what = format!("connecting to {}", self.role.name);
-        let connector = self.tls.connector()?;
-        let (client, connection) = self
-            .config
-            .connect(connector)
-            .await
-            .map_err(|cause| self.error(&what, &cause))?;
+        let (connector, seen) = self.tls.connector()?;
+        let failed = |cause| fault::error(&what, &cause, &seen);
+        let (client, connection) = self.config.connect(connector).await.map_err(failed)?;
         let unconverted = connection.parameter("server_encoding") == Some("SQL_ASCII");
         // The connection's task ends when the client is dropped or the server goes away; what
         // went wrong reaches the query that was waiting.
@@ -89,69 +104,13 @@ impl Postgres {
             let sent = client
                 .batch_execute("SET client_encoding TO SQL_ASCII")
                 .await;
-            sent.map_err(|cause| self.error(&what, &cause))?;
+            sent.map_err(failed)?;
         }
-        let client = Arc::new(client);
-        *slot = Some(client.clone());
-        Ok(client)
+        let tls = TlsReport::new(self.tls, &seen);
+        let connected = Arc::new(Connected { client, tls });
+        *slot = Some(connected.clone());
+        Ok(connected)
     }
-
-    /// Ours of theirs. A server's message may quote a value, so that it is kept only where it
-    /// speaks of names and permissions (P6).
-    fn error(&self, what: &str, cause: &tokio_postgres::Error) -> Error {
-        let Some(answer) = cause.as_db_error() else {
-            return match io_cause(cause) {
-                Some(words) if cause.is_closed() || !words.starts_with("tls: ") => {
-                    Error::new(Remedy::TryAgain, what).caused_by(words)
-                }
-                Some(words) => Error::new(Remedy::FixAccess, what).caused_by(words).with_hint(
-                    "see `sslmode` and `sslfingerprint` in the database's URL; `watershed check` prints the fingerprint",
-                ),
-                None => Error::new(Remedy::TryAgain, what).caused_by(cause.to_string()),
-            };
-        };
-        let code = answer.code().code();
-        let (remedy, speaks_of_names) = match &code[..2] {
-            // Connection, resources, operator's intervention, transaction rollback.
-            "08" | "53" | "57" | "40" => (Remedy::TryAgain, true),
-            // Authorisation, catalogue name, schema name, syntax or access rule.
-            "28" | "3D" | "3F" | "42" => (Remedy::FixAccess, true),
-            // Data exception.
-            "22" => (Remedy::FixData, false),
-            _ => (Remedy::TryAgain, false),
-        };
-        let words = if speaks_of_names {
-            answer.message()
-        } else {
-            "see the server's log"
-        };
-        Error::new(remedy, what).caused_by(format!("SQLSTATE {code}: {words}"))
-    }
-}
-
-/// The words of an input/output or TLS error below; those of tokio-postgres' own kinds are its.
-fn io_cause(error: &tokio_postgres::Error) -> Option<String> {
-    let mut cause = std::error::Error::source(error);
-    let mut words = None;
-    while let Some(error) = cause {
-        let tls = error.downcast_ref::<rustls::Error>().is_some()
-            || words
-                .as_deref()
-                .is_some_and(|w: &str| w.starts_with("tls: "));
-        words = Some(if tls {
-            format!("tls: {}", error.to_string().trim_start_matches("tls: "))
-        } else {
-            error.to_string()
-        });
-        cause = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref())
-        {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    words
 }
 
 async fn extended(
@@ -215,7 +174,7 @@ fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {
             .map_err(|_| refused("it is not UTF-8"))?;
         Ok(text.into_owned())
     };
-    let mut config = Config::new();
+    let mut config = basics(role.tls);
     let host = parsed
         .host_str()
         .filter(|host| !host.is_empty())
@@ -240,10 +199,6 @@ fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {
     if !database.is_empty() {
         config.dbname(database);
     }
-    config
-        .application_name("watershed")
-        .connect_timeout(Duration::from_secs(30))
-        .keepalives(true);
     let mut tls = role.tls;
     let mut fingerprint = None;
     for (name, value) in parsed.query_pairs() {
@@ -265,3 +220,19 @@ fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {
     config.ssl_mode(tls.negotiation());
     Ok((config, tls))
 }
+
+/// What every connection has, whoever logs in.
+fn basics(tls: Tls) -> Config {
+    let mut config = Config::new();
+    config
+        .application_name("watershed")
+        .connect_timeout(Duration::from_secs(30))
+        .keepalives(true)
+        .ssl_mode(tls.negotiation());
+    config
+}
+
+#[cfg(test)]
+pub(crate) mod fake_server;
+#[cfg(test)]
+mod tests;
