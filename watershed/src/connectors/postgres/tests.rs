@@ -128,7 +128,7 @@ async fn a_certificate_that_is_not_trusted_is_refused_with_what_would_pin_it() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_version_1_is_taken_unchecked() {
+async fn a_certificate_of_version_1_is_taken_unchecked_and_pinned() {
     for version in VERSIONS {
         let shown = Shown::version_1();
         let fingerprint = hexadecimal(&shown.certificate);
@@ -136,6 +136,12 @@ async fn a_certificate_of_version_1_is_taken_unchecked() {
         // The real server behind it checks the password by SCRAM.
         let database = open(&url("127.0.0.1", port, "sslmode=require"));
         assert_eq!(report(&database).await, encrypted(false, &fingerprint));
+        let database = open(&url(
+            "127.0.0.1",
+            port,
+            &format!("sslfingerprint={fingerprint}"),
+        ));
+        assert_eq!(report(&database).await, encrypted(true, &fingerprint));
     }
 }
 

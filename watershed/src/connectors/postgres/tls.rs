@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex};
 use ring::digest::{SHA256, digest};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{self, CryptoProvider, ring as ring_provider};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms, ring as ring_provider};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme,
 };
 use rustls_platform_verifier::Verifier;
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use x509_cert::Certificate;
+use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::error::{OrFail as _, Remedy, Result};
 
@@ -183,7 +185,7 @@ impl Seen {
 }
 
 /// Checks a server's certificate as its mode says. Unchecked modes also take certificates that
-/// rustls cannot even read, such as X.509 v1.
+/// rustls cannot even read, such as X.509 v1; so does a pinned one.
 #[derive(Debug)]
 struct Check {
     mode: Tls,
@@ -233,7 +235,13 @@ impl ServerCertVerifier for Check {
             return Ok(HandshakeSignatureValid::assertion());
         }
         let algorithms = &self.provider.signature_verification_algorithms;
-        crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+        match crypto::verify_tls12_signature(message, certificate, signed, algorithms) {
+            Err(TlsError::InvalidCertificate(error)) if self.pins() => {
+                signed_by_key_tls12(message, certificate, signed, algorithms)
+                    .map_err(|_| error.into())
+            }
+            checked => checked,
+        }
     }
 
     fn verify_tls13_signature(
@@ -246,7 +254,14 @@ impl ServerCertVerifier for Check {
             return Ok(HandshakeSignatureValid::assertion());
         }
         let algorithms = &self.provider.signature_verification_algorithms;
-        crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+        match crypto::verify_tls13_signature(message, certificate, signed, algorithms) {
+            Err(TlsError::InvalidCertificate(error)) if self.pins() => public_key(certificate)
+                .and_then(|key| {
+                    crypto::verify_tls13_signature_with_raw_key(message, &key, signed, algorithms)
+                })
+                .map_err(|_| error.into()),
+            checked => checked,
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -254,4 +269,48 @@ impl ServerCertVerifier for Check {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+impl Check {
+    /// A pinned certificate is as good as its fingerprint, whether rustls can read it or not. Its
+    /// key must have signed the handshake all the same: anyone has the certificate.
+    fn pins(&self) -> bool {
+        matches!(self.mode, Tls::Pinned(_))
+    }
+}
+
+/// The public key in a certificate that rustls cannot read.
+fn public_key(
+    certificate: &CertificateDer<'_>,
+) -> Result<SubjectPublicKeyInfoDer<'static>, TlsError> {
+    let unreadable = |_| TlsError::from(CertificateError::BadEncoding);
+    let certificate = Certificate::from_der(certificate).map_err(unreadable)?;
+    let key = certificate.tbs_certificate.subject_public_key_info;
+    Ok(key.to_der().map_err(unreadable)?.into())
+}
+
+/// As rustls' `verify_tls12_signature`, which has no sibling for a bare key.
+fn signed_by_key_tls12(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, TlsError> {
+    let bad = TlsError::from(CertificateError::BadSignature);
+    let key = public_key(certificate)?;
+    let key = webpki::RawPublicKeyEntity::try_from(&key).map_err(|_| bad.clone())?;
+    let candidates = algorithms
+        .mapping
+        .iter()
+        .filter(|(scheme, _)| *scheme == signed.scheme)
+        .flat_map(|(_, candidates)| candidates.iter());
+    for algorithm in candidates {
+        if key
+            .verify_signature(*algorithm, message, signed.signature())
+            .is_ok()
+        {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+    }
+    Err(bad)
 }
