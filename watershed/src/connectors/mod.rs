@@ -8,6 +8,7 @@ pub mod aws;
 pub mod http;
 pub mod objects;
 pub mod postgres;
+pub mod redshift;
 pub mod sql;
 pub mod sqlite;
 pub mod stream;

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::aws::Aws;
 use super::postgres::{Postgres, Protocol, Tls, TlsReport};
+use super::redshift::IamLogin;
 use super::sqlite::Sqlite;
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::{Personal, Secret};
@@ -65,6 +67,23 @@ impl Database {
             format!("opening {}: a URL of unknown form", role.name),
         )
         .with_hint("expected postgres://user:password@host:port/database or sqlite:path"))
+    }
+
+    /// A database of a Redshift cluster, with temporary credentials from AWS for every connection:
+    /// see [`redshift::credentials`](super::redshift::credentials). Asks nothing of the network
+    /// yet; what AWS refuses is an error of the first query.
+    ///
+    /// There is no URL here that could say `sslmode`: `role.tls` holds.
+    pub fn redshift_by_iam(
+        aws: &Aws,
+        cluster: &str,
+        database: &str,
+        user: &str,
+        role: Role,
+        policy: Policy,
+    ) -> Database {
+        let login = IamLogin::new(aws, cluster, database, user);
+        Database::Postgres(Box::new(Postgres::redshift(login, database, role, policy)))
     }
 
     /// Runs a query and reads all its rows.

@@ -17,6 +17,7 @@ use url::Url;
 pub use tls::{Tls, TlsReport};
 
 use self::tls::Seen;
+use super::redshift::IamLogin;
 use super::sql::{Role, Row, Value, with_literals};
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
@@ -37,10 +38,22 @@ pub enum Protocol {
 #[derive(Clone, Debug)]
 pub struct Postgres {
     role: Role,
+    /// Where and as whom to log in, unless `login` knows better.
     config: Config,
+    login: Login,
     tls: Tls,
     policy: Policy,
     connected: Arc<Mutex<Option<Arc<Connected>>>>,
+}
+
+/// Who tells host, port, user and password.
+#[derive(Clone, Debug)]
+enum Login {
+    /// The URL did.
+    Fixed,
+    /// AWS is asked for each connection. Nothing is kept: connections are few and live long, and
+    /// the password is of no use 15 minutes later.
+    Redshift(Box<IamLogin>),
 }
 
 /// A connection, and how it is protected.
@@ -57,10 +70,30 @@ impl Postgres {
         Ok(Postgres {
             role,
             config,
+            login: Login::Fixed,
             tls,
             policy,
             connected: Arc::default(),
         })
+    }
+
+    /// As `new`, for a Redshift cluster whose credentials come from AWS.
+    pub(super) fn redshift(
+        login: IamLogin,
+        database: &str,
+        role: Role,
+        policy: Policy,
+    ) -> Postgres {
+        let mut config = basics(role.tls);
+        config.dbname(database);
+        Postgres {
+            role,
+            config,
+            login: Login::Redshift(Box::new(login)),
+            tls: role.tls,
+            policy,
+            connected: Arc::default(),
+        }
     }
 
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
@@ -91,9 +124,18 @@ impl Postgres {
             return Ok(connected.clone());
         }
         let what = format!("connecting to {}", self.role.name);
+        let mut config = self.config.clone();
+        if let Login::Redshift(login) = &self.login {
+            let endpoint = login.endpoint().await?;
+            config
+                .host(endpoint.host)
+                .port(endpoint.port)
+                .user(endpoint.user)
+                .password(endpoint.password.expose());
+        }
         let (connector, seen) = self.tls.connector()?;
         let failed = |cause| fault::error(&what, &cause, &seen);
-        let (client, connection) = self.config.connect(connector).await.map_err(failed)?;
+        let (client, connection) = config.connect(connector).await.map_err(failed)?;
         let unconverted = connection.parameter("server_encoding") == Some("SQL_ASCII");
         // The connection's task ends when the client is dropped or the server goes away; what
         // went wrong reaches the query that was waiting.
