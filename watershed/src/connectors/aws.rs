@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_smithy_http_client::{Builder as HttpClientBuilder, tls};
 
 use crate::error::{Error, Remedy, Result};
@@ -88,7 +88,31 @@ impl Aws {
     pub(crate) fn credentials(&self) -> Option<SharedCredentialsProvider> {
         self.config.credentials_provider()
     }
+
+    /// The credentials to sign a request with.
+    ///
+    /// # Errors
+    /// [`Remedy::FixAccess`] when nobody has any, [`Remedy::TryAgain`] when who has them did not
+    /// answer in time.
+    pub(crate) async fn sign_with(&self) -> Result<Credentials> {
+        use aws_credential_types::provider::error::CredentialsError;
+        let missing = |remedy| Error::new(remedy, "looking for AWS credentials");
+        let provider = self.credentials();
+        let provider =
+            provider.ok_or_else(|| missing(Remedy::FixAccess).with_hint(GIVE_CREDENTIALS))?;
+        let found = provider.provide_credentials().await;
+        found.map_err(|cause| match &cause {
+            CredentialsError::ProviderTimedOut(_) => {
+                missing(Remedy::TryAgain).caused_by(chain(&cause))
+            }
+            _ => missing(Remedy::FixAccess)
+                .caused_by(chain(&cause))
+                .with_hint(GIVE_CREDENTIALS),
+        })
+    }
 }
+
+const GIVE_CREDENTIALS: &str = "give AWS credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the machine";
 
 /// What an error code of AWS asks of its reader. The codes are those of the services' references.
 pub(crate) fn remedy_of_code(code: &str) -> Remedy {
@@ -96,6 +120,9 @@ pub(crate) fn remedy_of_code(code: &str) -> Remedy {
         "AccessDenied",
         "AccessDeniedException",
         "DisabledException",
+        "AuthFailure",
+        "ClusterNotFound",
+        "ClusterNotFoundFault",
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
@@ -109,8 +136,10 @@ pub(crate) fn remedy_of_code(code: &str) -> Remedy {
         "NotAuthorized",
         "NotFoundException",
         "OptInRequired",
+        "RequestExpired",
         "ResourceNotFoundException",
         "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
         "UnrecognizedClientException",
     ];
     const SETTINGS: &[&str] = &[
@@ -119,6 +148,12 @@ pub(crate) fn remedy_of_code(code: &str) -> Remedy {
         "InvalidCiphertextException",
         "ValidationError",
         "ValidationException",
+        "InvalidAction",
+        "InvalidParameterCombination",
+        "InvalidParameterValue",
+        "MalformedQueryString",
+        "MissingParameter",
+        "UnsupportedOperation",
     ];
     if ACCESS.contains(&code) {
         Remedy::FixAccess
@@ -151,14 +186,14 @@ where
             // The SDK says so when its chain of credential providers had nothing to offer.
             Error::new(Remedy::FixAccess, what)
                 .caused_by(chain(&error))
-                .with_hint("give AWS credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the machine")
+                .with_hint(GIVE_CREDENTIALS)
         }
         _ => Error::new(Remedy::TryAgain, what).caused_by(chain(&error)),
     }
 }
 
 /// The whole chain of causes in one line: the SDK hides the telling one deep down.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -171,12 +206,5 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Checks once that there are credentials at all, for `check`.
 pub async fn credentials_present(aws: &Aws) -> Result<()> {
-    use aws_credential_types::provider::ProvideCredentials as _;
-    let missing = || Error::new(Remedy::FixAccess, "looking for AWS credentials");
-    let provider = aws.credentials().ok_or_else(missing)?;
-    provider
-        .provide_credentials()
-        .await
-        .map(|_| ())
-        .map_err(|cause| missing().caused_by(chain(&cause)))
+    aws.sign_with().await.map(|_| ())
 }

@@ -9,6 +9,7 @@ pub mod http;
 pub mod kms;
 pub mod objects;
 pub mod postgres;
+pub mod redshift;
 pub mod sql;
 pub mod sqlite;
 pub mod stream;

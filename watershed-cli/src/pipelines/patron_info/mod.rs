@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use futures::FutureExt as _;
 use watershed::connectors::aws::Aws;
-use watershed::connectors::postgres::{Protocol, Tls};
-use watershed::connectors::sql::{Database, Role};
+use watershed::connectors::postgres::{Tls, TlsReport};
+use watershed::connectors::sql::{Database, Protocol, Role};
 use watershed::engine::{self, Report, Run};
 use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::{Encoder, fetch_schema};
@@ -37,7 +37,7 @@ use deleted::Deleted;
 use delivery::Delivery;
 use record::PatronInfo;
 use redshift::Redshift;
-use settings::Config;
+use settings::{Config, RedshiftLogin};
 use sierra::Sierra;
 
 /// This pipeline, as the command line sees it.
@@ -140,7 +140,7 @@ async fn prepare<'a>(
         show: options.show.clone(),
         sent: Default::default(),
     };
-    let (sierra, redshift) = databases(&config)?;
+    let (sierra, redshift) = databases(&config, &aws)?;
     let house = House {
         sierra,
         redshift,
@@ -151,7 +151,7 @@ async fn prepare<'a>(
     Ok((house, run, start))
 }
 
-fn databases(config: &Config) -> Result<(Arc<Sierra>, Arc<Redshift>)> {
+fn databases(config: &Config, aws: &Aws) -> Result<(Arc<Sierra>, Arc<Redshift>)> {
     let poller = &config.poller;
     let sierra = Sierra {
         database: Database::open(&config.sierra, SIERRA, poller.policy.clone())?,
@@ -159,7 +159,21 @@ fn databases(config: &Config) -> Result<(Arc<Sierra>, Arc<Redshift>)> {
         bound: poller.bound,
     };
     let redshift = Redshift {
-        database: Database::open(&config.redshift, REDSHIFT, poller.policy.clone())?,
+        database: match &config.redshift {
+            RedshiftLogin::Url(url) => Database::open(url, REDSHIFT, poller.policy.clone())?,
+            RedshiftLogin::Cluster {
+                cluster,
+                database,
+                user,
+                tls,
+            } => {
+                let role = Role {
+                    tls: *tls,
+                    ..REDSHIFT
+                };
+                Database::redshift_by_iam(aws, cluster, database, user, role, poller.policy.clone())
+            }
+        },
         table: config.redshift_table.clone(),
     };
     Ok((Arc::new(sierra), Arc::new(redshift)))
@@ -246,7 +260,7 @@ impl House {
 async fn check(settings: &Settings) -> Result<Vec<Checked>> {
     let config = Config::read(settings)?;
     let aws = config.poller.aws().await;
-    let (sierra, redshift) = databases(&config)?;
+    let (sierra, redshift) = databases(&config, &aws)?;
     let schema = fetch_schema(&config.schema, &config.poller.policy).await;
     let encoder = schema.and_then(|schema| Encoder::new::<PatronInfo>(&schema, &config.schema));
     let mut checks = vec![
@@ -295,7 +309,7 @@ async fn check_sierra(database: &Database) -> Result<String> {
     for (table, columns) in sierra::COLUMNS {
         database.check_columns(table, columns).await?;
     }
-    Ok(version)
+    with_tls(version, database).await
 }
 
 async fn check_redshift(redshift: &Redshift) -> Result<String> {
@@ -304,7 +318,20 @@ async fn check_redshift(redshift: &Redshift) -> Result<String> {
         .database
         .check_columns(&redshift.table, redshift::COLUMNS)
         .await?;
-    Ok(version)
+    with_tls(version, &redshift.database).await
+}
+
+/// The version, how the connection is protected, and the fingerprint that pins its certificate.
+async fn with_tls(version: String, database: &Database) -> Result<String> {
+    match database.tls().await? {
+        Some(tls) => {
+            if !matches!(tls, TlsReport::Encrypted { verified: true, .. }) {
+                tracing::warn!("a connection is not verified: {tls}");
+            }
+            Ok(format!("{version}; {tls}"))
+        }
+        None => Ok(version),
+    }
 }
 
 async fn check_state(config: &Config, aws: &Aws) -> Result<String> {

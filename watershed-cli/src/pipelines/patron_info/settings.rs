@@ -4,6 +4,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use watershed::connectors::http::connects;
+use watershed::connectors::postgres::Tls;
 use watershed::connectors::sql::identifier;
 use watershed::error::Result;
 use watershed::geocoding::{Attempts, CensusOptions, Geocoder, NycOptions, Ranges};
@@ -131,6 +132,10 @@ pub(super) const REDSHIFT_SETTINGS: &[Setting] = &[
     Setting::text("REDSHIFT_DB_PASSWORD", "Password. Required without a URL.").secret(),
     Setting::choice("REDSHIFT_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("verify-full"),
     Setting::text(
+        "REDSHIFT_CLUSTER",
+        "Cluster whose host, port and temporary password AWS gives (IAM), instead of host and password.",
+    ),
+    Setting::text(
         "REDSHIFT_TABLE",
         "Table of the patrons that were delivered before.",
     )
@@ -177,7 +182,7 @@ pub(super) const STATE: &[Setting] = &[
 pub(super) struct Config {
     pub poller: PollerConfig,
     pub sierra: Secret,
-    pub redshift: Secret,
+    pub redshift: RedshiftLogin,
     /// Quoted.
     pub redshift_table: String,
     pub schema: String,
@@ -197,7 +202,7 @@ impl Config {
     pub(super) fn read(settings: &Settings) -> Result<Config> {
         let poller = PollerConfig::read(settings);
         let sierra = database_url(settings, SIERRA);
-        let redshift = database_url(settings, REDSHIFT);
+        let redshift = redshift_login(settings);
         let table = settings.required("REDSHIFT_TABLE");
         let redshift_table =
             settings.check(identifier(if table.is_empty() { "unset" } else { &table }));
@@ -239,6 +244,47 @@ fn salted(settings: &Settings, salt: &Secret) -> Option<Pseudonymiser> {
     pseudonymiser
         .map_err(|error| settings.fault(format!("{origin}: {}", error.in_one_line())))
         .ok()
+}
+
+/// How Redshift is reached.
+pub(super) enum RedshiftLogin {
+    /// By its URL, or what the parts make of it.
+    Url(Secret),
+    /// As a cluster, with credentials that AWS gives.
+    Cluster {
+        cluster: String,
+        database: String,
+        user: String,
+        tls: Tls,
+    },
+}
+
+fn redshift_login(settings: &Settings) -> RedshiftLogin {
+    let Some(cluster) = settings.text("REDSHIFT_CLUSTER") else {
+        return RedshiftLogin::Url(database_url(settings, REDSHIFT));
+    };
+    for other in [
+        "REDSHIFT_URL",
+        "REDSHIFT_DB_HOST",
+        "REDSHIFT_DB_PASSWORD",
+        "REDSHIFT_DB_PORT",
+    ] {
+        if settings.is_given(other) {
+            settings.fault(format!(
+                "{}: it has no place beside {}",
+                settings.origin(other),
+                settings.origin("REDSHIFT_CLUSTER")
+            ));
+        }
+    }
+    let mode = settings.required("REDSHIFT_SSLMODE");
+    RedshiftLogin::Cluster {
+        cluster,
+        database: settings.required("REDSHIFT_DB_NAME"),
+        user: settings.required("REDSHIFT_DB_USER"),
+        // A mode of another name is a fault already.
+        tls: Tls::from_mode(&mode).unwrap_or(Tls::VerifyFull),
+    }
 }
 
 /// Which geocoder to ask.

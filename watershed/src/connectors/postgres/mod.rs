@@ -1,9 +1,9 @@
 //! PostgreSQL, and Redshift, which speaks its protocol of old.
 
+mod fault;
 mod tls;
 mod values;
 
-use std::num::TryFromIntError;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,32 +14,43 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use url::Url;
 
-pub use tls::Tls;
+pub use tls::{Tls, TlsReport};
 
-use super::sql::{Role, Row, Value, with_literals};
+use self::tls::Seen;
+use super::redshift::IamLogin;
+use super::sql::{Protocol, Role, Row, Value, with_literals};
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
 use crate::retry::{Policy, retry};
-
-/// How values reach the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// Prepared statements with bound values: PostgreSQL.
-    Extended,
-    /// One text with quoted values, and text back: Redshift, which lacks the catalogue tables
-    /// that a prepared statement's types are looked up in.
-    Simple,
-}
 
 /// A PostgreSQL or Redshift database: one connection, made when it is needed and made again when
 /// it was lost.
 #[derive(Clone, Debug)]
 pub struct Postgres {
     role: Role,
+    /// Where and as whom to log in, unless `login` knows better.
     config: Config,
+    login: Login,
     tls: Tls,
     policy: Policy,
-    client: Arc<Mutex<Option<Arc<Client>>>>,
+    connected: Arc<Mutex<Option<Arc<Connected>>>>,
+}
+
+/// Who tells host, port, user and password.
+#[derive(Clone, Debug)]
+enum Login {
+    /// The URL did.
+    Fixed,
+    /// AWS is asked for each connection. Nothing is kept: connections are few and live long, and
+    /// the password is of no use 15 minutes later.
+    Redshift(Box<IamLogin>),
+}
+
+/// A connection, and how it is protected.
+#[derive(Debug)]
+struct Connected {
+    client: Client,
+    tls: TlsReport,
 }
 
 impl Postgres {
@@ -49,37 +60,72 @@ impl Postgres {
         Ok(Postgres {
             role,
             config,
+            login: Login::Fixed,
             tls,
             policy,
-            client: Arc::default(),
+            connected: Arc::default(),
         })
+    }
+
+    /// As `new`, for a Redshift cluster whose credentials come from AWS.
+    pub(super) fn redshift(
+        login: IamLogin,
+        database: &str,
+        role: Role,
+        policy: Policy,
+    ) -> Postgres {
+        let mut config = basics(role.tls);
+        config.dbname(database);
+        Postgres {
+            role,
+            config,
+            login: Login::Redshift(Box::new(login)),
+            tls: role.tls,
+            policy,
+            connected: Arc::default(),
+        }
     }
 
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         let what = format!("querying {}", self.role.name);
         retry(&self.policy, &what, || async {
-            let client = self.client().await?;
+            let connected = self.connected().await?;
+            let client = &connected.client;
             let rows = match self.role.protocol {
-                Protocol::Extended => extended(&client, sql, parameters).await,
-                Protocol::Simple => simple(&client, &with_literals(sql, parameters)?).await,
+                Protocol::Extended => extended(client, sql, parameters).await,
+                Protocol::Simple => simple(client, &with_literals(sql, parameters)?).await,
             };
-            rows.map_err(|cause| self.error(&what, &cause))
+            rows.map_err(|cause| fault::error(&what, &cause, &Seen::default()))
         })
         .await
     }
 
-    async fn client(&self) -> Result<Arc<Client>> {
-        let mut slot = self.client.lock().await;
-        if let Some(client) = slot.as_ref().filter(|client| !client.is_closed()) {
-            return Ok(client.clone());
+    /// How the connection is protected.
+    pub(crate) async fn tls(&self) -> Result<TlsReport> {
+        let what = format!("connecting to {}", self.role.name);
+        let connected = retry(&self.policy, &what, || self.connected()).await?;
+        Ok(connected.tls.clone())
+    }
+
+    async fn connected(&self) -> Result<Arc<Connected>> {
+        let mut slot = self.connected.lock().await;
+        let open = |connected: &&Arc<Connected>| !connected.client.is_closed();
+        if let Some(connected) = slot.as_ref().filter(open) {
+            return Ok(connected.clone());
         }
         let what = format!("connecting to {}", self.role.name);
-        let connector = self.tls.connector()?;
-        let (client, connection) = self
-            .config
-            .connect(connector)
-            .await
-            .map_err(|cause| self.error(&what, &cause))?;
+        let mut config = self.config.clone();
+        if let Login::Redshift(login) = &self.login {
+            let endpoint = login.endpoint().await?;
+            config
+                .host(endpoint.host)
+                .port(endpoint.port)
+                .user(endpoint.user)
+                .password(endpoint.password.expose());
+        }
+        let (connector, seen) = self.tls.connector()?;
+        let failed = |cause| fault::error(&what, &cause, &seen);
+        let (client, connection) = config.connect(connector).await.map_err(failed)?;
         let unconverted = connection.parameter("server_encoding") == Some("SQL_ASCII");
         // The connection's task ends when the client is dropped or the server goes away; what
         // went wrong reaches the query that was waiting.
@@ -90,73 +136,13 @@ impl Postgres {
             let sent = client
                 .batch_execute("SET client_encoding TO SQL_ASCII")
                 .await;
-            sent.map_err(|cause| self.error(&what, &cause))?;
+            sent.map_err(failed)?;
         }
-        let client = Arc::new(client);
-        *slot = Some(client.clone());
-        Ok(client)
+        let tls = TlsReport::new(self.tls, &seen);
+        let connected = Arc::new(Connected { client, tls });
+        *slot = Some(connected.clone());
+        Ok(connected)
     }
-
-    /// Ours of theirs. A server's message may quote a value, so that it is kept only where it
-    /// speaks of names and permissions (P6).
-    fn error(&self, what: &str, cause: &tokio_postgres::Error) -> Error {
-        if std::error::Error::source(cause).is_some_and(|source| source.is::<TryFromIntError>()) {
-            return Error::new(Remedy::FixData, what)
-                .caused_by("a number is too large for the type that it is compared with");
-        }
-        let Some(answer) = cause.as_db_error() else {
-            return match io_cause(cause) {
-                Some(words) if cause.is_closed() || !words.starts_with("tls: ") => {
-                    Error::new(Remedy::TryAgain, what).caused_by(words)
-                }
-                Some(words) => Error::new(Remedy::FixAccess, what).caused_by(words).with_hint(
-                    "see `sslmode` and `sslfingerprint` in the database's URL; `watershed check` prints the fingerprint",
-                ),
-                None => Error::new(Remedy::TryAgain, what).caused_by(cause.to_string()),
-            };
-        };
-        let code = answer.code().code();
-        let (remedy, speaks_of_names) = match &code[..2] {
-            // Connection, resources, operator's intervention, transaction rollback.
-            "08" | "53" | "57" | "40" => (Remedy::TryAgain, true),
-            // Authorisation, catalogue name, schema name, syntax or access rule.
-            "28" | "3D" | "3F" | "42" => (Remedy::FixAccess, true),
-            // Data exception.
-            "22" => (Remedy::FixData, false),
-            _ => (Remedy::TryAgain, false),
-        };
-        let words = if speaks_of_names {
-            answer.message()
-        } else {
-            "see the server's log"
-        };
-        Error::new(remedy, what).caused_by(format!("SQLSTATE {code}: {words}"))
-    }
-}
-
-/// The words of an input/output or TLS error below; those of tokio-postgres' own kinds are its.
-fn io_cause(error: &tokio_postgres::Error) -> Option<String> {
-    let mut cause = std::error::Error::source(error);
-    let mut words = None;
-    while let Some(error) = cause {
-        let tls = error.downcast_ref::<rustls::Error>().is_some()
-            || words
-                .as_deref()
-                .is_some_and(|w: &str| w.starts_with("tls: "));
-        words = Some(if tls {
-            format!("tls: {}", error.to_string().trim_start_matches("tls: "))
-        } else {
-            error.to_string()
-        });
-        cause = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref())
-        {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    words
 }
 
 async fn extended(
@@ -220,7 +206,7 @@ fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {
             .map_err(|_| refused("it is not UTF-8"))?;
         Ok(text.into_owned())
     };
-    let mut config = Config::new();
+    let mut config = basics(role.tls);
     let host = parsed
         .host_str()
         .filter(|host| !host.is_empty())
@@ -245,10 +231,6 @@ fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {
     if !database.is_empty() {
         config.dbname(database);
     }
-    config
-        .application_name("watershed")
-        .connect_timeout(Duration::from_secs(30))
-        .keepalives(true);
     let mut tls = role.tls;
     let mut fingerprint = None;
     for (name, value) in parsed.query_pairs() {
@@ -270,3 +252,19 @@ fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {
     config.ssl_mode(tls.negotiation());
     Ok((config, tls))
 }
+
+/// What every connection has, whoever logs in.
+fn basics(tls: Tls) -> Config {
+    let mut config = Config::new();
+    config
+        .application_name("watershed")
+        .connect_timeout(Duration::from_secs(30))
+        .keepalives(true)
+        .ssl_mode(tls.negotiation());
+    config
+}
+
+#[cfg(test)]
+pub(crate) mod fake_server;
+#[cfg(test)]
+mod tests;

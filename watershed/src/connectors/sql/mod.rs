@@ -1,0 +1,128 @@
+//! What the SQL connectors share: one set of values and rows, and [`Database`], which runs the
+//! same SQL text on each of them.
+//!
+//! Placeholders are `$1`, `$2`, …; every value is bound, except on Redshift, which knows no
+//! prepared statements for us: there one tested function quotes it, and nothing else does.
+
+mod role;
+mod rows;
+mod text;
+
+pub use role::{Protocol, Role};
+pub use rows::{Row, Unfit, Value};
+pub use text::identifier;
+pub(crate) use text::with_literals;
+
+use super::aws::Aws;
+use super::postgres::{Postgres, TlsReport};
+use super::redshift::IamLogin;
+use super::sqlite::Sqlite;
+use crate::error::{Error, Remedy, Result};
+use crate::privacy::Secret;
+use crate::retry::Policy;
+
+/// Values of one look-up are bound in lists of at most this many; PostgreSQL takes 65,535
+/// parameters a statement and SQLite 32,766.
+pub const LIST_VALUES: usize = 10_000;
+
+/// A SQL database, whichever it is.
+#[derive(Clone, Debug)]
+pub enum Database {
+    /// `postgres://`
+    Postgres(Box<Postgres>),
+    /// `sqlite:path`
+    Sqlite(Sqlite),
+}
+
+impl Database {
+    /// Opens the database that a URL names; asks nothing of the network yet.
+    ///
+    /// # Errors
+    /// [`Remedy::FixSettings`] for a URL of another form.
+    pub fn open(url: &Secret, role: Role, policy: Policy) -> Result<Database> {
+        let text = url.expose();
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = super::objects::local_path(path);
+            return Ok(Database::Sqlite(Sqlite::new(path, role.name, role.schema)));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Database::Postgres(Box::new(Postgres::new(
+                url, role, policy,
+            )?)));
+        }
+        Err(Error::new(
+            Remedy::FixSettings,
+            format!("opening {}: a URL of unknown form", role.name),
+        )
+        .with_hint("expected postgres://user:password@host:port/database or sqlite:path"))
+    }
+
+    /// A database of a Redshift cluster, with temporary credentials from AWS for every connection:
+    /// see [`redshift::credentials`](super::redshift::credentials). Asks nothing of the network
+    /// yet; what AWS refuses is an error of the first query.
+    ///
+    /// There is no URL here that could say `sslmode`: `role.tls` holds.
+    pub fn redshift_by_iam(
+        aws: &Aws,
+        cluster: &str,
+        database: &str,
+        user: &str,
+        role: Role,
+        policy: Policy,
+    ) -> Database {
+        let login = IamLogin::new(aws, cluster, database, user);
+        Database::Postgres(Box::new(Postgres::redshift(login, database, role, policy)))
+    }
+
+    /// Runs a query and reads all its rows.
+    pub async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
+        match self {
+            Database::Postgres(database) => database.query(sql, parameters).await,
+            Database::Sqlite(database) => database.query(sql, parameters).await,
+        }
+    }
+
+    /// Runs a query whose text has `{list}` once for every list of values, and reads all rows.
+    pub async fn query_lists(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for list in values.chunks(LIST_VALUES) {
+            let places: Vec<String> = (1..=list.len()).map(|i| format!("${i}")).collect();
+            rows.extend(
+                self.query(&sql.replace("{list}", &places.join(", ")), list)
+                    .await?,
+            );
+        }
+        Ok(rows)
+    }
+
+    /// How the connection is protected, for `check`; nothing for a file. Connects, if need be.
+    ///
+    /// # Errors
+    /// Those of connecting. [`Remedy::FixAccess`] with a hint that has the fingerprint of the
+    /// server's certificate, when it was shown and not trusted.
+    pub async fn tls(&self) -> Result<Option<TlsReport>> {
+        match self {
+            Database::Postgres(database) => database.tls().await.map(Some),
+            Database::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// The product and its version, for `check`.
+    pub async fn version(&self) -> Result<String> {
+        let sql = match self {
+            Database::Postgres(_) => "SELECT version() AS version",
+            Database::Sqlite(_) => "SELECT 'SQLite ' || sqlite_version() AS version",
+        };
+        let rows = self.query(sql, &[]).await?;
+        let version = rows
+            .first()
+            .and_then(|row| row.text("version").ok().flatten());
+        Ok(version.unwrap_or_else(|| "unknown version".into()))
+    }
+
+    /// Checks that the columns of a table (quoted already) can be read; for `check`.
+    pub async fn check_columns(&self, table: &str, columns: &[&str]) -> Result<()> {
+        let sql = format!("SELECT {} FROM {table} LIMIT 0", columns.join(", "));
+        self.query(&sql, &[]).await.map(|_| ())
+    }
+}
