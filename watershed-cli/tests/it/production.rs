@@ -304,3 +304,111 @@ async fn an_old_file_with_encrypted_values_starts_unchanged() {
         world.poll().await.expect(3).says(words);
     }
 }
+
+/// The two calls of Redshift's own interface that give a login.
+async fn redshift_api(address: String, user: String, password: String) -> String {
+    let answer = move |body: String| {
+        let (address, user, password) = (address.clone(), user.clone(), password.clone());
+        async move {
+            let (host, port) = address.split_once(':').unwrap();
+            if body.contains("Action=DescribeClusters") {
+                assert!(body.contains("ClusterIdentifier=analytics"), "{body}");
+                return format!(
+                    "<DescribeClustersResponse><DescribeClustersResult><Clusters><Cluster><ClusterStatus>available</ClusterStatus>\
+                     <Endpoint><Address>{host}</Address><Port>{port}</Port></Endpoint></Cluster></Clusters></DescribeClustersResult></DescribeClustersResponse>"
+                );
+            }
+            assert!(body.contains("Action=GetClusterCredentials"), "{body}");
+            format!(
+                "<GetClusterCredentialsResponse><GetClusterCredentialsResult><DbUser>{user}</DbUser><DbPassword>{password}</DbPassword>\
+                 <Expiration>2099-01-01T00:00:00Z</Expiration></GetClusterCredentialsResult></GetClusterCredentialsResponse>"
+            )
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(
+        async move { axum::serve(listener, Router::new().route("/", post(answer))).await },
+    );
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_stands_in_for_host_and_password() {
+    let mut world = World::servers().await;
+    world.start_at("2099-01-01", YEAR_AGO, "2099-01-01").await;
+    world
+        .add(&[Patron {
+            updated: Some("2024-06-01 12:00:00"),
+            created: None,
+            ..patron(485_300_000_001, "476 Quince Terrace")
+        }])
+        .await;
+    // AWS names another user than the one it was asked for.
+    let user = format!("IAM:{}", world.program.settings["REDSHIFT_DB_NAME"]);
+    world
+        .in_redshift(&format!(
+            "CREATE ROLE \"{user}\" LOGIN SUPERUSER PASSWORD 'temporary-password'"
+        ))
+        .await;
+    let settings = world.program.settings.clone();
+    let address = format!(
+        "{}:{}",
+        settings["REDSHIFT_DB_HOST"], settings["REDSHIFT_DB_PORT"]
+    );
+    let api = redshift_api(address, user, "temporary-password".into()).await;
+    for name in [
+        "REDSHIFT_DB_HOST",
+        "REDSHIFT_DB_PORT",
+        "REDSHIFT_DB_PASSWORD",
+    ] {
+        world.program.settings.remove(name);
+    }
+    world.program.hidden.push("temporary-password".into());
+    world.set("REDSHIFT_CLUSTER", "analytics");
+    world.set("AWS_ENDPOINT_URL_REDSHIFT", &api);
+    world.poll().await.expect(0);
+    assert_eq!(world.delivered().await.len(), 1);
+    world.set("REDSHIFT_DB_HOST", "elsewhere.example");
+    world
+        .poll()
+        .await
+        .expect(3)
+        .says("REDSHIFT_DB_HOST (environment): it has no place beside REDSHIFT_CLUSTER");
+}
+
+/// Sierra speaks TLS with a certificate of its own; Redshift, here, does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn check_tells_what_is_not_verified_and_how_to_pin_it() {
+    let mut world = World::servers().await;
+    world.start_at_the_end().await;
+    let checked = world.program.run(&["check", "patron-info"]).await.expect(0);
+    let line = checked
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("ok    Sierra"))
+        .unwrap();
+    let (_, fingerprint) = line.split_once("sslfingerprint=").expect("a fingerprint");
+    checked
+        .says("a connection is not verified: encrypted")
+        .says("a connection is not verified: not encrypted");
+    let name = world.program.settings["SIERRA_DB_NAME"].clone();
+    world.set(
+        "SIERRA_DB_NAME",
+        &format!("{name}?sslfingerprint={fingerprint}"),
+    );
+    let pinned = world.program.run(&["check", "patron-info"]).await.expect(0);
+    assert!(
+        !pinned.stderr.contains("not verified: encrypted"),
+        "{}",
+        pinned.stderr
+    );
+    let other = fingerprint.chars().rev().collect::<String>();
+    world.set("SIERRA_DB_NAME", &format!("{name}?sslfingerprint={other}"));
+    world
+        .poll()
+        .await
+        .expect(3)
+        .says("connecting to Sierra")
+        .says(fingerprint);
+}
