@@ -119,7 +119,7 @@ async fn confirm(object: &Object, ours: &Bytes) -> Result<Version> {
             Remedy::StopOtherRunner,
             format!("saving the state in {object}"),
         )
-        .caused_by("another runner has written it since this run read it")
+        .caused_by("another runner, or a person, has written or removed it since this run read it")
         .with_hint("let one runner work on a state at a time; this run saved nothing more")),
     }
 }

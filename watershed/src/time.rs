@@ -78,8 +78,13 @@ fn parse_offset(text: &str) -> Option<Offset> {
 /// An instant with the offset of `zone`, as the state holds it: `2024-06-14T23:30:00-04:00`; a
 /// fraction only when there is one, then of six digits.
 pub fn format_instant(instant: Timestamp, zone: &TimeZone) -> String {
-    let local = zone.to_datetime(instant);
     let seconds = zone.to_offset(instant).seconds();
+    if seconds % 60 != 0 {
+        // Local mean time, before there were zones: its offset cannot be written so that it is
+        // read back as it was.
+        return format_instant(instant, &TimeZone::UTC);
+    }
+    let local = zone.to_datetime(instant);
     let fraction = match instant.subsec_nanosecond().rem_euclid(1_000_000_000) / 1000 {
         0 => String::new(),
         micros => format!(".{micros:06}"),
@@ -158,6 +163,7 @@ mod tests {
             "2024-07-01T07:59:59.999999-04:00",
             "2024-01-14T23:30:00.000001-05:00",
             "1969-12-31T18:59:59.900000-05:00",
+            "1800-01-01T00:00:00+00:00",
         ] {
             let instant = parse_instant(text, &TimeZone::UTC).unwrap();
             assert_eq!(format_instant(instant, &new_york()), text);

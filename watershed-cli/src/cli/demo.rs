@@ -27,7 +27,11 @@ pub(super) async fn demo() -> Result<u8> {
     let mut places = Vec::new();
     for job in JOBS {
         let place = folder.join(job.name);
-        eprintln!("{}: inventing data in {}", job.name, place.display());
+        screen::talk(&format!(
+            "{}: inventing data in {}\n",
+            job.name,
+            place.display()
+        ));
         (job.demo)(&place).await?;
 
         let args = SettingsArgs {

@@ -15,6 +15,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::screen;
+
 /// The layer that writes the lines.
 pub struct Log {
     pipeline: &'static str,
@@ -79,7 +81,7 @@ impl<S: Subscriber> Layer<S> for Log {
                 self.pipeline, fields.message
             )
         };
-        self.bars.suspend(|| eprintln!("{line}"));
+        self.bars.suspend(|| screen::talk(&format!("{line}\n")));
     }
 }
 

@@ -121,6 +121,8 @@ fn hide_panics() {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        eprintln!("error: the program is wrong at {place}; please report this");
+        screen::talk(&format!(
+            "error: the program is wrong at {place}; please report this\n"
+        ));
     }));
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
 fn conclude(job: &Job, outcome: Outcome) -> Result<u8> {
     let report = &outcome.report;
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-        eprint!("{}", screen::report(&[(job.name, report)]));
+        screen::talk(&screen::report(&[(job.name, report)]));
     }
     tracing::info!("{} ends: {}", job.name, in_one_line(report));
     if let Some(place) = &outcome.dead_letters {

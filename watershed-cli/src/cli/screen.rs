@@ -15,7 +15,7 @@ use crate::pipelines::Job;
 
 /// An error, its causes, and what to do about it.
 pub(super) fn complain(error: &Error) {
-    eprint!("{}", complaint(error));
+    talk(&complaint(error));
 }
 
 fn complaint(error: &Error) -> String {
@@ -34,6 +34,11 @@ fn complaint(error: &Error) -> String {
 /// Writes data to stdout. Whoever reads it may stop early (`| head`): that is no error of ours.
 pub(super) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes talk to stderr. A full disk behind it must not end a run.
+pub(super) fn talk(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// The pipelines.

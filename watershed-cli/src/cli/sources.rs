@@ -24,17 +24,18 @@ pub(super) async fn gather(
     flags: &[(&str, &str, Option<&str>)],
 ) -> Result<Settings> {
     let mut sources = environment();
+    for (name, text) in &args.set {
+        sources
+            .given
+            .push((name.clone(), text.clone(), "--set".to_owned()));
+    }
+    // The later one wins: a flag says it for this run.
     for (name, flag, text) in flags {
         if let Some(text) = text {
             sources
                 .given
                 .push(((*name).to_owned(), (*text).to_owned(), (*flag).to_owned()));
         }
-    }
-    for (name, text) in &args.set {
-        sources
-            .given
-            .push((name.clone(), text.clone(), "--set".to_owned()));
     }
     if let Some(environment) = &args.env {
         sources

@@ -18,20 +18,10 @@ use crate::pipelines::poller::state_url;
 pub(super) async fn state(action: StateAction) -> Result<u8> {
     match action {
         StateAction::Show { job, settings } => {
-            let (object, _) = place(
-                find(&job)?,
-                &sources::gather(find(&job)?, &settings, &[]).await?,
-            )
-            .await?;
-            println!(
-                "{}",
-                pretty(
-                    open(&object)
-                        .await?
-                        .ok_or_else(|| nothing(&object))?
-                        .members()
-                )
-            );
+            let job = find(&job)?;
+            let (object, _) = place(job, &sources::gather(job, &settings, &[]).await?).await?;
+            let state = open(&object).await?.ok_or_else(|| nothing(&object))?;
+            screen::print(&pretty(state.members()));
         }
         StateAction::Set {
             job,

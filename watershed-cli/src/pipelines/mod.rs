@@ -103,6 +103,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// A run that a signal ended before it began.
+    pub fn stopped() -> Outcome {
+        let report = Report {
+            stopped: true,
+            ..Report::default()
+        };
+        Outcome {
+            report,
+            dead_letters: None,
+            destination: None,
+            result: Ok(()),
+        }
+    }
+
     /// A run that failed before it began.
     pub fn failed(error: watershed::error::Error) -> Outcome {
         Outcome {

@@ -32,7 +32,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::text("S3_RESOURCE", "Key of the state document."),
     Setting::text(
         "DEAD_LETTERS_URL",
-        "Folder of the records set aside; else `dead-letters/` beside the state.",
+        "Folder of the records set aside; else `dead-letters/` beside the state, or in the working directory without one.",
     ),
     Setting::text(
         "STREAM_URL",
@@ -128,7 +128,11 @@ impl PollerConfig {
         let ignore_state = settings.flag("IGNORE_CACHE");
         let ignore_stream = settings.flag("IGNORE_KINESIS");
         let state = state_url(settings);
-        if state.is_none() && !ignore_state {
+        if state.is_none()
+            && !ignore_state
+            && !settings.is_given("S3_BUCKET")
+            && !settings.is_given("S3_RESOURCE")
+        {
             settings.fault("STATE_URL: not set, and neither are S3_BUCKET and S3_RESOURCE");
         }
         let stream = stream_url(settings);
@@ -255,6 +259,11 @@ impl PollerConfig {
 
 /// The URL of the state document, from either of its two forms.
 pub fn state_url(settings: &Settings) -> Option<String> {
+    for (one, other) in [("S3_BUCKET", "S3_RESOURCE"), ("S3_RESOURCE", "S3_BUCKET")] {
+        if settings.is_given(one) && !settings.is_given(other) && !settings.is_given("STATE_URL") {
+            settings.fault(format!("{other}: not set, beside {}", settings.origin(one)));
+        }
+    }
     let parts = settings.text("S3_BUCKET").zip(settings.text("S3_RESOURCE"));
     let parts = parts.map(|(bucket, key)| format!("s3://{bucket}/{}", key.trim_start_matches('/')));
     match (settings.text("STATE_URL"), parts) {

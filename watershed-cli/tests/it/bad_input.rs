@@ -174,7 +174,7 @@ in_both_worlds! {
     }
 
     async fn a_patron_without_a_place_stops_the_run(world) {
-        world.in_sierra("INSERT INTO sierra_view.record_metadata VALUES (NULL, 'p', 0, '2024-06-01 12:00:00', NULL, NULL)").await;
+        world.in_sierra("INSERT INTO sierra_view.record_metadata VALUES (NULL, 'p', 0, '2024-06-01 12:00:00.000000', NULL, NULL)").await;
         world.start_at(YEAR_AGO, "2099-01-01", "2099-01-01").await;
         // SQL's comparison of (time, NULL) with a cursor of another time is decided by the time.
         world.poll().await.expect(7).says("its id or creation_date_gmt is NULL");
@@ -248,5 +248,81 @@ async fn a_schema_api_that_is_ill_is_asked_again() {
             .expect(code)
             .says("Failed to retrieve schema")
             .says(words);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_patron_alone_on_a_page_does_not_stop_the_other_modes() {
+    let mut world = World::embedded();
+    world
+        .add(&[
+            patrons(1).remove(0),
+            Patron::updated(483_100_000_001, "2024-06-02 12:00:00"),
+        ])
+        .await;
+    world
+        .in_sierra(
+            "INSERT INTO sierra_view.patron_view VALUES (483000000001, 'many', NULL, NULL, NULL)",
+        )
+        .await;
+    world.start_at(YEAR_AGO, YEAR_AGO, "2099-01-01").await;
+    world.poll().await.expect(6).says("1 set aside");
+    assert_eq!(world.dead_letters().len(), 1);
+    assert_eq!(world.delivered().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_file_with_instants_of_another_form_is_refused() {
+    let world = World::embedded();
+    world.start_at(YEAR_AGO, "2099-01-01", "2099-01-01").await;
+    for instant in [
+        "2024-06-01 12:00:00",
+        "2024-06-01T12:00:00.000000",
+        "1717243200",
+    ] {
+        world
+            .in_sierra("DELETE FROM sierra_view.record_metadata")
+            .await;
+        world.in_sierra(&format!("INSERT INTO sierra_view.record_metadata VALUES (1, 'p', 0, '{instant}', NULL, NULL)")).await;
+        world
+            .poll()
+            .await
+            .expect(7)
+            .says("column creation_date_gmt: 1 rows have another form than");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_in_urls_and_faulty_files_are_not_repeated() {
+    let mut world = World::embedded();
+    world.start_at_the_end().await;
+    world.program.hidden.extend([
+        "hush-user".to_owned(),
+        "hush-key".to_owned(),
+        "98765432109876543210987".to_owned(),
+        "h4nter".to_owned(),
+    ]);
+    world.set("RETRY_SECONDS", "0");
+    world.set(
+        "PATRON_INFO_SCHEMA_URL",
+        "http://hush-user:hush-user@127.0.0.1:9/schema?key=hush-key",
+    );
+    world
+        .poll()
+        .await
+        .expect(4)
+        .says("Failed to retrieve schema from http://127.0.0.1:9/schema");
+    for line in [
+        "SIERRA_DB_PASSWORD: 98765432109876543210987987654321098765432109879876543210987",
+        "SIERRA_DB_PASSWORD: !!int h4nter",
+        "SIERRA_DB_PASSWORD: 12e4",
+    ] {
+        // What a settings file holds stands in a file: a source.
+        std::fs::write(world.path("sources/settings.yaml"), format!("{line}\n")).unwrap();
+        world
+            .program
+            .run(&["run", "patron-info", "--config", "sources/settings.yaml"])
+            .await
+            .expect(3);
     }
 }

@@ -141,7 +141,7 @@ in_both_worlds! {
         let others = world.state_text().await;
         first.stdin.take().unwrap().write_all(b"\n").await.expect("the first goes on");
         let ended = world.program.searched(first.wait_with_output().await.expect("it ends"));
-        ended.expect(5).says("another runner has written it since this run read it");
+        ended.expect(5).says("another runner, or a person, has written or removed it");
         assert_eq!(world.state_text().await, others);
         assert_eq!(times(&world.delivered().await).len(), 24);
     }
@@ -187,4 +187,32 @@ async fn a_personal_value_printed_on_purpose_is_found() {
         leaks.contains(&"`476 Quince Terrace` in stdout".to_owned()),
         "{leaks:?}"
     );
+}
+
+/// P7: a stop is heard before the first page, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_a_run_that_is_still_getting_ready() {
+    let mut world = World::embedded();
+    world.start_at_the_end().await;
+    world.set("RETRY_SECONDS", "900");
+    world.set("PATRON_INFO_SCHEMA_URL", "http://127.0.0.1:9/schema");
+    let mut child = world.program.start(&["run", "patron-info"]);
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+    while let Some(line) = lines.next_line().await.expect("stderr can be read") {
+        if line.contains("trying again") {
+            break;
+        }
+    }
+    let id = child.id().expect("it runs").to_string();
+    let sent = Instant::now();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .expect("kill can be run")
+            .success()
+    );
+    let status = child.wait().await.expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    assert!(sent.elapsed() < Duration::from_secs(10));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::interruption;
 
@@ -56,6 +56,13 @@ impl Program {
     /// Runs the pipeline once, all modes.
     pub async fn poll(&self) -> Ended {
         self.run(&["run", "patron-info"]).await
+    }
+
+    /// Starts `watershed` and does not wait for it.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(env!("CARGO_BIN_EXE_watershed"), arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().expect("the program starts")
     }
 
     /// The program that interrupts itself.

@@ -145,7 +145,7 @@ in_both_worlds! {
             Patron::created(481_500_000_005, "2023-07-01 03:59:59.999999"),
             Patron::created(481_500_000_006, "2023-07-01 04:00:00"),
         ]).await;
-        world.in_sierra("INSERT INTO sierra_view.record_metadata VALUES (481500000007, 'i', 0, '2024-06-01 12:00:00', NULL, NULL)").await;
+        world.in_sierra("INSERT INTO sierra_view.record_metadata VALUES (481500000007, 'i', 0, '2024-06-01 12:00:00.000000', NULL, NULL)").await;
         world.start_at(YEAR_AGO, "2099-01-01", "2099-01-01").await;
         world.poll().await.expect(0);
         let records = world.delivered().await;

@@ -84,3 +84,12 @@ fn a_reader_that_stops_early_is_no_error() {
         .status();
     assert!(status.expect("bash can be run").success());
 }
+
+#[test]
+fn a_log_that_cannot_be_written_is_no_error() {
+    let script = "exec \"$0\" run patron-info --config nowhere.yaml 2> /dev/full";
+    let status = std::process::Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_watershed")])
+        .status();
+    assert_eq!(status.expect("bash can be run").code(), Some(3));
+}

@@ -112,7 +112,7 @@ impl Aws {
     }
 }
 
-const GIVE_CREDENTIALS: &str = "give AWS credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the machine";
+pub(crate) const GIVE_CREDENTIALS: &str = "give AWS credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of the machine";
 
 /// What an error code of AWS asks of its reader. The codes are those of the services' references.
 pub(crate) fn remedy_of_code(code: &str) -> Remedy {
@@ -131,6 +131,8 @@ pub(crate) fn remedy_of_code(code: &str) -> Remedy {
         "InvalidSignatureException",
         "MissingAuthenticationToken",
         "MissingAuthenticationTokenException",
+        "KMSAccessDeniedException",
+        "KMSDisabledException",
         "KMSInvalidStateException",
         "NoSuchBucket",
         "NotAuthorized",
@@ -202,9 +204,4 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
-}
-
-/// Checks once that there are credentials at all, for `check`.
-pub async fn credentials_present(aws: &Aws) -> Result<()> {
-    aws.sign_with().await.map(|_| ())
 }

@@ -89,6 +89,19 @@ impl Http {
     }
 }
 
+/// A URL as it may be printed: a query may hold a key, and a user a password.
+pub fn without_secrets(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut parsed) if parsed.has_host() => {
+            let _ = parsed.set_username("");
+            let _ = parsed.set_password(None);
+            parsed.set_query(None);
+            parsed.into()
+        }
+        _ => url.split('?').next().unwrap_or_default().to_owned(),
+    }
+}
+
 /// Connects to the host of a URL and sends nothing; gives the host and port. For `check`, where a
 /// request would be spent.
 pub async fn connects(url: &str) -> Result<String> {

@@ -6,13 +6,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, ToSql};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
 use tokio::task::spawn_blocking;
 
 use super::sql::{Row, Value};
-use crate::error::{Error, OrFail as _, Remedy, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::time::format_utc;
 
 /// A SQLite file, opened read-only at the first query.
@@ -49,13 +50,19 @@ impl Sqlite {
             rows(connection, &sql, &parameters).map_err(|e| database.error("querying", e))
         })
         .await
-        .or_fail(Remedy::ReportBug, || format!("querying {}", self.name))?
+        // Its cause would repeat the words of a panic (P6).
+        .map_err(|_| Error::new(Remedy::ReportBug, format!("querying {}", self.name)))?
     }
 
     /// SQLite's messages name tables and columns and hold no values.
     fn error(&self, doing: &str, cause: rusqlite::Error) -> Error {
         let what = format!("{doing} {} (sqlite:{})", self.name, self.path.display());
-        Error::new(Remedy::FixAccess, what).caused_by(cause)
+        let busy = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+        let remedy = match cause.sqlite_error_code() {
+            Some(code) if busy.contains(&code) => Remedy::TryAgain,
+            _ => Remedy::FixAccess,
+        };
+        Error::new(remedy, what).caused_by(cause)
     }
 }
 
@@ -70,6 +77,7 @@ fn open(path: &Path, schema: Option<&str>) -> rusqlite::Result<Connection> {
         attached.pragma_update(None, "query_only", true)?;
         connection = attached;
     }
+    connection.busy_timeout(Duration::from_secs(60))?;
     // Sorting must not put personal values into temporary files (P6).
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(connection)

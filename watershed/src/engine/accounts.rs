@@ -36,14 +36,17 @@ pub(super) fn left_out(mode: &str, sent: u64, delivered: &Delivered) -> Result<(
 }
 
 /// Refuses a page of which all records, or more than a tenth and at least ten, would be set aside
-/// for one reason: that is a changed source or schema, and not a bad record.
+/// for one reason: that is a changed source or schema, and not a bad record. A page of a single
+/// record cannot tell the two apart, and must not keep the other modes from running.
 pub(super) fn one_off(mode: &str, all: u64, set_aside: &[DeadLetter]) -> Result<()> {
     let mut reasons: HashMap<&str, u64> = HashMap::new();
     for letter in set_aside {
         *reasons.entry(&letter.reason).or_default() += 1;
     }
     match reasons.into_iter().max_by_key(|(_, number)| *number) {
-        Some((reason, number)) if number == all || (number >= 10 && number * 10 > all) => {
+        Some((reason, number))
+            if all > 1 && (number == all || (number >= 10 && number * 10 > all)) =>
+        {
             let what = format!("setting aside {number} of the {all} records of a page of {mode}");
             Err(Error::new(Remedy::FixSettings, what).caused_by(reason).with_hint(
                 "so many for one reason are a changed source or schema; nothing of the page was sent, and the cursor was not moved",
@@ -73,7 +76,8 @@ mod tests {
         };
         for (bad, all, stops) in [
             (0, 5, false),
-            (1, 1, true),
+            (1, 1, false),
+            (2, 2, true),
             (9, 20, false),
             (10, 100, false),
             (11, 100, true),

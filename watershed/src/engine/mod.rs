@@ -101,7 +101,7 @@ async fn deliver_and_save<P: Pipeline>(
     // P3: every record read is accounted for.
     let sum = outputs.len() as u64 + skipped.total() + set_aside.len() as u64;
     accounts::add_up(P::NAME, read, sum)?;
-    accounts::one_off(P::NAME, read - skipped.total(), &set_aside)?;
+    accounts::one_off(P::NAME, read, &set_aside)?;
 
     let sent = outputs.len() as u64;
     let delivered = pipeline.deliver(outputs).await?;

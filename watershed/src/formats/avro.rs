@@ -13,7 +13,7 @@ use serde_avro_fast::ser::SerializerConfig;
 use serde_avro_fast::{Schema, to_datum_vec};
 use serde_json::Value as Json;
 
-use crate::connectors::http::Http;
+use crate::connectors::http::{Http, without_secrets};
 use crate::connectors::objects::local_path;
 use crate::error::{Error, OrFail as _, Remedy, Result};
 use crate::retry::{Policy, retry};
@@ -239,9 +239,7 @@ impl fmt::Debug for Encoder {
 /// schema as a JSON text.
 pub async fn fetch_schema(url: &str, policy: &Policy) -> Result<String> {
     // Alarms look for these words.
-    // A query may hold a key.
-    let place = url.split('?').next().unwrap_or(url);
-    let what = format!("Failed to retrieve schema from {place}");
+    let what = format!("Failed to retrieve schema from {}", without_secrets(url));
     if let Some(path) = url.strip_prefix("file:") {
         return std::fs::read_to_string(local_path(path)).or_fail(Remedy::FixSettings, || what);
     }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use zeroize::Zeroizing;
 
 use super::{Personal, Secret};
-use crate::error::{Error, OrFail as _, Remedy, Result};
+use crate::error::{Error, Remedy, Result};
 
 /// What a person is called outside: the last 31 characters of a bcrypt hash.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -154,7 +154,8 @@ impl Pseudonymiser {
         let hashed =
             tokio::task::spawn_blocking(move || hash_on_all_cores(cost, salt, &texts, &dropped))
                 .await
-                .or_fail(Remedy::ReportBug, || "hashing a page".into());
+                // Its cause would repeat the words of a panic (P6).
+                .map_err(|_| Error::new(Remedy::ReportBug, "hashing a page"));
         drop(stop);
         hashed
     }

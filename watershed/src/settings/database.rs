@@ -182,7 +182,18 @@ fn merged(settings: &Settings, parts: Parts, url: &str) -> Secret {
         }
     }
     let there = decoded(url.path().trim_start_matches('/'));
-    match given(parts.name).map(plain) {
+    let name = given(parts.name);
+    let query = name
+        .as_deref()
+        .and_then(|name| name.split_once('?'))
+        .map(|(_, query)| query.to_owned());
+    if let Some(query) = query {
+        match url.query() {
+            Some(own) if own != query => contradiction(parts.name),
+            _ => url.set_query(Some(&query)),
+        }
+    }
+    match name.map(|name| plain(name.split('?').next().unwrap_or_default().to_owned())) {
         Some(name) if there.is_empty() => {
             url.set_path(&utf8_percent_encode(&name, ENCODED).to_string())
         }

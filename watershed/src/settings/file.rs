@@ -48,7 +48,8 @@ impl SettingsFile {
     /// [`Remedy::FixSettings`] when it is no YAML mapping.
     pub fn parse(text: &str, place: &str) -> Result<SettingsFile> {
         let what = || format!("reading the settings file {place}");
-        let parsed: Value = yaml_serde::from_str(text).or_fail(Remedy::FixSettings, what)?;
+        let parsed: Value = yaml_serde::from_str(text)
+            .map_err(|error| Error::new(Remedy::FixSettings, what()).caused_by(words(&error)))?;
         let mapping = match parsed {
             Value::Null => Mapping::new(),
             Value::Mapping(mapping) => mapping,
@@ -128,7 +129,7 @@ impl SettingsFile {
                 }
             }
             None => self.faults.push(format!(
-                "{name} ({origin}): expected one value or a list of values"
+                "{name} ({origin}): expected one value or a list of values, with quotes around what looks like a decimal number"
             )),
         }
     }
@@ -205,8 +206,28 @@ fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some(String::new()),
         Value::Bool(truth) => Some(truth.to_string()),
+        // No setting is one; the text that stood there, perhaps of a password, is lost.
+        Value::Number(number) if number.is_f64() => None,
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),
         _ => None,
+    }
+}
+
+/// The parser's words up to the first value that they quote: it may be a secret.
+fn words(error: &yaml_serde::Error) -> String {
+    let words = error.to_string();
+    let unquoted = words
+        .split(['`', '"', '\''])
+        .next()
+        .unwrap_or_default()
+        .trim_end();
+    match error.location() {
+        Some(place) => format!(
+            "{unquoted} (line {}, column {})",
+            place.line(),
+            place.column()
+        ),
+        None => unquoted.to_owned(),
     }
 }

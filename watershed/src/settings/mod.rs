@@ -222,9 +222,27 @@ impl Settings {
 
     /// The `AWS_…` settings together.
     pub fn aws(&self) -> AwsSettings {
-        let both = self
-            .secret("AWS_ACCESS_KEY_ID")
-            .zip(self.secret("AWS_SECRET_ACCESS_KEY"));
+        let both = match (
+            self.secret("AWS_ACCESS_KEY_ID"),
+            self.secret("AWS_SECRET_ACCESS_KEY"),
+        ) {
+            (Some(key), Some(secret)) => Some((key, secret)),
+            (None, None) => None,
+            (Some(_), None) => {
+                self.fault(format!(
+                    "AWS_SECRET_ACCESS_KEY: not set, beside {}",
+                    self.origin("AWS_ACCESS_KEY_ID")
+                ));
+                None
+            }
+            (None, Some(_)) => {
+                self.fault(format!(
+                    "AWS_ACCESS_KEY_ID: not set, beside {}",
+                    self.origin("AWS_SECRET_ACCESS_KEY")
+                ));
+                None
+            }
+        };
         let services = [
             ("", "AWS_ENDPOINT_URL"),
             ("s3", "AWS_ENDPOINT_URL_S3"),

@@ -46,7 +46,7 @@ impl Pipeline for New {
 
     async fn transform(&self, inputs: Vec<Patron>) -> Result<Transformed<Outgoing>> {
         let active = &self.0;
-        let (patrons, skipped) = active.delivery.propose(inputs, |patron| &patron.id);
+        let (patrons, proposal) = active.delivery.propose(inputs, |patron| &patron.id);
         let (readable, unreadable) = sort_out(patrons);
         tracing::trace!(room = "shaped");
 
@@ -75,7 +75,7 @@ impl Pipeline for New {
         let set_aside = letters(unreadable, unreadable_ids);
         Ok(active
             .delivery
-            .encode(shaped, skipped, set_aside, geocoded.counts))
+            .encode(shaped, proposal, set_aside, geocoded.counts))
     }
 
     async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {
@@ -98,7 +98,7 @@ impl Pipeline for Updated {
 
     async fn transform(&self, inputs: Vec<Patron>) -> Result<Transformed<Outgoing>> {
         let active = &self.0;
-        let (patrons, skipped) = active.delivery.propose(inputs, |patron| &patron.id);
+        let (patrons, proposal) = active.delivery.propose(inputs, |patron| &patron.id);
         let (readable, unreadable) = sort_out(patrons);
         tracing::trace!(room = "shaped");
 
@@ -171,7 +171,7 @@ impl Pipeline for Updated {
             shaped.push(patron.shape(id, hash, geoid, initial));
         }
         let set_aside = letters(unreadable, unreadable_ids);
-        Ok(active.delivery.encode(shaped, skipped, set_aside, noted))
+        Ok(active.delivery.encode(shaped, proposal, set_aside, noted))
     }
 
     async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {
@@ -366,7 +366,6 @@ impl Readable {
             initial_patron_home_library_code,
         };
         Shaped {
-            id: self.id,
             record,
             position: self.position,
         }

@@ -33,7 +33,7 @@ impl Pipeline for Deleted {
     }
 
     async fn transform(&self, inputs: Vec<Deletion>) -> Result<Transformed<Outgoing>> {
-        let (deletions, skipped) = self.delivery.propose(inputs, |deletion| &deletion.id);
+        let (deletions, proposal) = self.delivery.propose(inputs, |deletion| &deletion.id);
         tracing::trace!(room = "shaped");
 
         let ids: Vec<Personal<String>> = deletions
@@ -56,14 +56,13 @@ impl Pipeline for Deleted {
             let date = deletion.date.to_string();
             match record(id.clone(), &date, rows) {
                 Ok(record) => shaped.push(Shaped {
-                    id: deletion.id,
                     record,
                     position: date,
                 }),
                 Err(reason) => set_aside.push(unreadable(&id, date, reason)),
             }
         }
-        Ok(self.delivery.encode(shaped, skipped, set_aside, noted))
+        Ok(self.delivery.encode(shaped, proposal, set_aside, noted))
     }
 
     async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {

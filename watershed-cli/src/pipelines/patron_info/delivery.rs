@@ -33,63 +33,63 @@ pub(super) struct Delivery {
 
 /// A patron's record, complete but for its bytes.
 pub(super) struct Shaped {
-    pub id: Personal<i64>,
     pub record: PatronInfo,
     /// Its place in the source.
     pub position: String,
 }
 
+/// Patrons that a page will have dealt with when it is complete, and those it has skipped.
+pub(super) struct Proposal {
+    ids: Vec<Personal<i64>>,
+    skipped: Counts,
+}
+
 impl Delivery {
-    /// Drops the patrons that this run has sent; the others are proposed, and count as sent when
+    /// Drops the patrons that this run has dealt with. The others are proposed, and committed when
     /// the page is [encoded](Delivery::encode): a page that fails leaves no trace.
     pub fn propose<T>(
         &self,
         mut patrons: Vec<T>,
         id: impl Fn(&T) -> &Personal<i64>,
-    ) -> (Vec<T>, Counts) {
+    ) -> (Vec<T>, Proposal) {
         let sent = self.sent.lock().expect("no holder panics");
         let read = patrons.len();
         let mut in_page = HashSet::with_capacity(read);
         patrons.retain(|patron| !sent.contains(id(patron)) && in_page.insert(id(patron).clone()));
         let mut skipped = Counts::default();
         skipped.add(ALREADY_SENT, (read - patrons.len()) as u64);
-        (patrons, skipped)
+        let ids = patrons.iter().map(|patron| id(patron).clone()).collect();
+        (patrons, Proposal { ids, skipped })
     }
 
     /// Encodes the records of a page.
     pub fn encode(
         &self,
         shaped: Vec<Shaped>,
-        skipped: Counts,
+        proposal: Proposal,
         mut set_aside: Vec<DeadLetter>,
         noted: Counts,
     ) -> Transformed<Outgoing> {
         let mut encoding = self.encoder.start();
         let mut outputs = Vec::with_capacity(shaped.len());
-        let mut sent = Vec::with_capacity(shaped.len());
-        for Shaped {
-            id,
-            record,
-            position,
-        } in shaped
-        {
+        for Shaped { record, position } in shaped {
             match encoding.encode(&record) {
-                Ok(data) => {
-                    outputs.push(Outgoing {
-                        record,
-                        data: data.into(),
-                        position,
-                    });
-                    sent.push(id);
-                }
+                Ok(data) => outputs.push(Outgoing {
+                    record,
+                    data: data.into(),
+                    position,
+                }),
                 Err(unfit) => set_aside.push(dead_letter(&record, position, unfit.to_string())),
             }
         }
         tracing::trace!(room = "formatted");
-        self.sent.lock().expect("no holder panics").extend(sent);
+        self.sent
+            .lock()
+            .expect("no holder panics")
+            .extend(proposal.ids);
         Transformed {
             outputs,
-            skipped,
+            skipped: proposal.skipped,
             set_aside,
             noted,
         }

@@ -18,9 +18,11 @@ mod settings;
 mod sierra;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use watershed::connectors::aws::Aws;
+use watershed::connectors::http::without_secrets;
 use watershed::connectors::postgres::{Tls, TlsReport};
 use watershed::connectors::sql::{Database, Protocol, Role};
 use watershed::engine::{self, Report, Run};
@@ -97,9 +99,15 @@ const REDSHIFT: Role = Role {
 
 async fn run(settings: &Settings, options: &Options) -> Outcome {
     let tell = |report: &Report| options.tell(report);
-    let (house, mut run, start) = match prepare(settings, options, &tell).await {
-        Ok(prepared) => prepared,
-        Err(error) => return Outcome::failed(error),
+    // P7: until the first page nothing has been changed outside.
+    let prepared = options
+        .stop
+        .or_abandon(prepare(settings, options, &tell))
+        .await;
+    let (house, mut run, start) = match prepared {
+        Some(Ok(prepared)) => prepared,
+        Some(Err(error)) => return Outcome::failed(error),
+        None => return Outcome::stopped(),
     };
     let result = house.run_modes(options, &mut run, start).await;
     Outcome {
@@ -129,9 +137,15 @@ async fn prepare<'a>(
     tell: &'a (dyn Fn(&Report) + Sync),
 ) -> Result<(House, Run<'a>, bool)> {
     let config = Config::read(settings)?;
+    if config.backfill && options.only.as_deref().is_some_and(|only| only != "new") {
+        return Err(Error::new(
+            Remedy::FixSettings,
+            "choosing the modes: BACKFILL runs new patrons alone, and --only names other ones",
+        ));
+    }
     let aws = config.poller.aws().await;
     let schema = fetch_schema(&config.schema, &config.poller.policy).await?;
-    let encoder = Encoder::new::<PatronInfo>(&schema, &config.schema)?;
+    let encoder = Encoder::new::<PatronInfo>(&schema, &without_secrets(&config.schema))?;
     let geocoder = config.geocoder.open()?;
     let (run, start) = config.poller.open(JOB.name, &aws, options, tell).await?;
     let delivery = Delivery {
@@ -141,6 +155,7 @@ async fn prepare<'a>(
         sent: Default::default(),
     };
     let (sierra, redshift) = databases(&config, &aws)?;
+    sierra.check_instants().await?;
     let house = House {
         sierra,
         redshift,
@@ -229,13 +244,15 @@ impl House {
         if start {
             // A mode that finds nothing saves nothing, and the next run must know where it stands.
             let (new, updated, deleted) = (&new, &updated, &deleted);
-            run.state
-                .save(|members| {
-                    let changes = [new, updated].into_iter().flatten();
-                    changes.for_each(|cursor| cursor.write(members));
-                    deleted.iter().for_each(|cursor| cursor.write(members));
-                })
-                .await?;
+            let save = run.state.save(|members| {
+                let changes = [new, updated].into_iter().flatten();
+                changes.for_each(|cursor| cursor.write(members));
+                deleted.iter().for_each(|cursor| cursor.write(members));
+            });
+            if options.stop.or_finish(save).await.transpose()?.is_none() {
+                run.report.stopped = true;
+                return Ok(());
+            }
         }
         if let Some(cursor) = new {
             engine::run(&New(active.clone()), cursor, run).await?;
@@ -258,11 +275,13 @@ impl House {
 }
 
 async fn check(settings: &Settings) -> Result<Vec<Checked>> {
-    let config = Config::read(settings)?;
+    let mut config = Config::read(settings)?;
+    config.poller.policy = config.poller.policy.each(Duration::from_secs(10));
     let aws = config.poller.aws().await;
     let (sierra, redshift) = databases(&config, &aws)?;
     let schema = fetch_schema(&config.schema, &config.poller.policy).await;
-    let encoder = schema.and_then(|schema| Encoder::new::<PatronInfo>(&schema, &config.schema));
+    let encoder = schema
+        .and_then(|schema| Encoder::new::<PatronInfo>(&schema, &without_secrets(&config.schema)));
     let mut checks = vec![
         Checked {
             system: "Sierra",
@@ -285,7 +304,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
         Ok(encoder) => {
             checks.push(Checked {
                 system: "schema",
-                found: Ok(config.schema.clone()),
+                found: Ok(without_secrets(&config.schema)),
             });
             let found = match config.poller.stream_of_settings(&encoder, &aws) {
                 Ok(stream) => stream.summary().await,

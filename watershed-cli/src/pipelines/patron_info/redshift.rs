@@ -139,6 +139,9 @@ impl Redshift {
     }
 }
 
+/// Columns whose empty text is as good as none.
+const NAMES: &[&str] = &["patron_id", "address_hash", "geoid"];
+
 fn place(column: &str) -> usize {
     let place = COLUMNS.iter().position(|name| *name == column);
     place.expect("only columns of the list are asked for")
@@ -148,7 +151,10 @@ fn texts(row: &Row) -> Result<Texts, Unfit> {
     let mut texts = Texts::default();
     for (text, column) in texts.iter_mut().zip(COLUMNS) {
         if row.has(column) {
-            *text = row.text(column)?;
+            // An empty text names nobody and no tract.
+            *text = row
+                .text(column)?
+                .filter(|text| !text.is_empty() || !NAMES.contains(column));
         }
     }
     Ok(texts)

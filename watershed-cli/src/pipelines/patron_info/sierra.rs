@@ -87,6 +87,16 @@ pub(super) struct Sierra {
 }
 
 impl Sierra {
+    /// An embedded file compares instants as text, so that one of another form would be lost.
+    pub async fn check_instants(&self) -> Result<()> {
+        for column in ["creation_date_gmt", "record_last_updated_gmt"] {
+            self.database
+                .check_instants("sierra_view.record_metadata", column)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// A page of patrons by the time in `column`.
     pub async fn changed(
         &self,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::task::spawn_blocking;
 
 use super::{Replaced, Version};
-use crate::error::{Error, OrFail as _, Remedy, Result};
+use crate::error::{Error, Remedy, Result};
 
 pub(super) async fn read(path: PathBuf, what: &str) -> Result<Option<(Bytes, Version)>> {
     off_the_async_threads(what, move || {
@@ -68,7 +68,8 @@ async fn off_the_async_threads<T: Send + 'static>(
 ) -> Result<T> {
     spawn_blocking(work)
         .await
-        .or_fail(Remedy::ReportBug, || what.to_owned())?
+        // Its cause would repeat the words of a panic (P6).
+        .map_err(|_| Error::new(Remedy::ReportBug, what))?
         .map_err(|cause| Error::new(Remedy::FixAccess, what).caused_by(cause))
 }
 

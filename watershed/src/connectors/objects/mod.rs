@@ -23,7 +23,7 @@ use object_store::{
 
 pub(crate) use local::write_whole;
 
-use super::aws::{Aws, remedy_of_code};
+use super::aws::{Aws, GIVE_CREDENTIALS, remedy_of_code};
 use super::http::install_tls_provider;
 use crate::error::{Error, Remedy, Result};
 use crate::retry::{Policy, retry};
@@ -69,7 +69,8 @@ impl Object {
     /// # Errors
     /// [`Remedy::FixSettings`] for a URL of another form.
     pub fn open(url: &str, aws: &Aws, policy: Policy) -> Result<Object> {
-        let backend = if let Some(path) = url.strip_prefix("file:") {
+        let backend = if let Some(path) = url.strip_prefix("file:").filter(|path| !path.is_empty())
+        {
             Backend::Local(local_path(path))
         } else if let Some(rest) = url.strip_prefix("s3://") {
             let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
@@ -343,5 +344,9 @@ fn store_error(what: &str, error: object_store::Error) -> Error {
         Some((code, message)) => format!("{code}: {message}"),
         None => words.chars().take(400).collect(),
     };
-    Error::new(remedy, what).caused_by(cause)
+    let error = Error::new(remedy, what).caused_by(cause);
+    match code {
+        None if remedy == Remedy::FixAccess => error.with_hint(GIVE_CREDENTIALS),
+        _ => error,
+    }
 }

@@ -53,10 +53,12 @@ fn of_server(what: &str, answer: &tokio_postgres::error::DbError) -> Error {
         "22" => (Remedy::FixData, false),
         _ => (Remedy::TryAgain, false),
     };
-    let words = if speaks_of_names {
-        answer.message()
-    } else {
-        "see the server's log"
+    let words = match code {
+        // The server's own words repeat the user, which is a secret here.
+        "28P01" => "the user or the password is wrong",
+        "28000" => "the user may not log in from here, or not without TLS",
+        _ if speaks_of_names => answer.message(),
+        _ => "see the server's log",
     };
     Error::new(remedy, what).caused_by(format!("SQLSTATE {code}: {words}"))
 }

@@ -33,7 +33,7 @@ pub struct Postgres {
     login: Login,
     tls: Tls,
     policy: Policy,
-    connected: Arc<Mutex<Option<Arc<Connected>>>>,
+    connected: Arc<Mutex<Option<Connected>>>,
 }
 
 /// Who tells host, port, user and password.
@@ -89,12 +89,15 @@ impl Postgres {
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         let what = format!("querying {}", self.role.name);
         retry(&self.policy, &what, || async {
-            let connected = self.connected().await?;
+            let connected = self.take().await?;
             let client = &connected.client;
             let rows = match self.role.protocol {
                 Protocol::Extended => extended(client, sql, parameters).await,
                 Protocol::Simple => simple(client, &with_literals(sql, parameters)?).await,
             };
+            if rows.is_ok() {
+                *self.connected.lock().await = Some(connected);
+            }
             rows.map_err(|cause| fault::error(&what, &cause, &Seen::default()))
         })
         .await
@@ -103,15 +106,18 @@ impl Postgres {
     /// How the connection is protected.
     pub(crate) async fn tls(&self) -> Result<TlsReport> {
         let what = format!("connecting to {}", self.role.name);
-        let connected = retry(&self.policy, &what, || self.connected()).await?;
-        Ok(connected.tls.clone())
+        let connected = retry(&self.policy, &what, || self.take()).await?;
+        let tls = connected.tls.clone();
+        *self.connected.lock().await = Some(connected);
+        Ok(tls)
     }
 
-    async fn connected(&self) -> Result<Arc<Connected>> {
-        let mut slot = self.connected.lock().await;
-        let open = |connected: &&Arc<Connected>| !connected.client.is_closed();
-        if let Some(connected) = slot.as_ref().filter(open) {
-            return Ok(connected.clone());
+    /// The connection, taken from its place or made. It comes back when its query ended well: one
+    /// that failed, or fell silent until the time was up, is never asked again.
+    async fn take(&self) -> Result<Connected> {
+        let idle = self.connected.lock().await.take();
+        if let Some(connected) = idle.filter(|connected| !connected.client.is_closed()) {
+            return Ok(connected);
         }
         let what = format!("connecting to {}", self.role.name);
         let mut config = self.config.clone();
@@ -139,9 +145,7 @@ impl Postgres {
             sent.map_err(failed)?;
         }
         let tls = TlsReport::new(self.tls, &seen);
-        let connected = Arc::new(Connected { client, tls });
-        *slot = Some(connected.clone());
-        Ok(connected)
+        Ok(Connected { client, tls })
     }
 }
 
@@ -260,6 +264,10 @@ fn basics(tls: Tls) -> Config {
         .application_name("watershed")
         .connect_timeout(Duration::from_secs(30))
         .keepalives(true)
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
+        .tcp_user_timeout(Duration::from_secs(60))
         .ssl_mode(tls.negotiation());
     config
 }

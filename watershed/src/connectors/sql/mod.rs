@@ -120,6 +120,28 @@ impl Database {
         Ok(version.unwrap_or_else(|| "unknown version".into()))
     }
 
+    /// Checks that an embedded file holds the instants of a column in the one form whose order as
+    /// text is that of time: `YYYY-MM-DD HH:MM:SS.ffffff`. Servers have a type for them.
+    ///
+    /// # Errors
+    /// [`Remedy::FixData`], with the column and the number of rows in another form.
+    pub async fn check_instants(&self, table: &str, column: &str) -> Result<()> {
+        if !matches!(self, Database::Sqlite(_)) {
+            return Ok(());
+        }
+        let form = "????-??-?? ??:??:??.??????";
+        let sql = format!(
+            "SELECT count(*) AS number FROM {table} WHERE {column} IS NOT NULL \
+             AND (typeof({column}) <> 'text' OR {column} NOT GLOB '{form}')"
+        );
+        let rows = self.query(&sql, &[]).await?;
+        match rows.first().and_then(|row| row.integer("number").ok().flatten()) {
+            Some(0) => Ok(()),
+            number => Err(Error::new(Remedy::FixData, format!("reading {table}, column {column}: {} rows have another form than YYYY-MM-DD HH:MM:SS.ffffff", number.unwrap_or_default()))
+                .with_hint("an embedded file compares instants as text; write them in UTC with six decimals")),
+        }
+    }
+
     /// Checks that the columns of a table (quoted already) can be read; for `check`.
     pub async fn check_columns(&self, table: &str, columns: &[&str]) -> Result<()> {
         let sql = format!("SELECT {} FROM {table} LIMIT 0", columns.join(", "));

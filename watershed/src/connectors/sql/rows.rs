@@ -52,6 +52,11 @@ impl fmt::Debug for Value {
     }
 }
 
+/// Whether a date can be written with four digits of the year.
+fn in_our_era(date: Date) -> bool {
+    (1..=9999).contains(&date.year())
+}
+
 /// A row of a result.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -163,7 +168,9 @@ impl Row {
     /// A point in time; text without an offset is in UTC.
     pub fn instant(&self, column: &str) -> Result<Option<Timestamp>, Unfit> {
         self.get(column, "a point in time", |value| match value {
-            Value::Instant(instant) => Some(*instant),
+            Value::Instant(instant) => {
+                Some(*instant).filter(|i| in_our_era(TimeZone::UTC.to_datetime(*i).date()))
+            }
             Value::Text(text) => parse_instant(text, &TimeZone::UTC),
             _ => None,
         })
@@ -172,7 +179,7 @@ impl Row {
     /// A calendar date; of a text the first ten characters count.
     pub fn date(&self, column: &str) -> Result<Option<Date>, Unfit> {
         self.get(column, "a date (YYYY-MM-DD)", |value| match value {
-            Value::Date(date) => Some(*date),
+            Value::Date(date) => Some(*date).filter(|date| in_our_era(*date)),
             Value::Text(text) => text.get(..10).and_then(parse_date),
             _ => None,
         })

@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Put, StreamRecord};
 use crate::connectors::objects::write_whole;
-use crate::error::{OrFail as _, Remedy, Result};
+use crate::error::{Error, OrFail as _, Remedy, Result};
 use crate::formats::avro::Encoder;
 
 /// A folder of Avro object container files, one a page: `<run start>-<page, 6 digits>.avro`,
@@ -41,7 +41,8 @@ impl Folder {
             .container(records.iter().map(|record| &record.data[..]))?;
         spawn_blocking(move || write_whole(&path, &bytes))
             .await
-            .or_fail(Remedy::ReportBug, || what.clone())?
+            // Its cause would repeat the words of a panic (P6).
+            .map_err(|_| Error::new(Remedy::ReportBug, &*what))?
             .or_fail(Remedy::FixAccess, || what)?;
         Ok(Put::default())
     }

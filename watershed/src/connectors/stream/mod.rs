@@ -63,10 +63,10 @@ impl Stream {
     /// # Errors
     /// [`Remedy::FixSettings`] for a URL of another form.
     pub fn open(url: &str, encoder: &Encoder, aws: &Aws, options: StreamOptions) -> Result<Stream> {
-        if let Some(name) = url.strip_prefix("kinesis:") {
+        if let Some(name) = url.strip_prefix("kinesis:").filter(|name| !name.is_empty()) {
             return Ok(Stream::Kinesis(Kinesis::new(name, aws, options)));
         }
-        if let Some(path) = url.strip_prefix("file:") {
+        if let Some(path) = url.strip_prefix("file:").filter(|path| !path.is_empty()) {
             return Ok(Stream::Folder(Folder::new(
                 local_path(path),
                 encoder,
