@@ -1,5 +1,7 @@
-//! Kinesis under pressure, against a scripted fake with the clock stopped.
+//! Kinesis under pressure: against a scripted fake with the clock stopped, and against a server that
+//! enforces the limits of shards.
 
+mod enforced;
 mod fake;
 mod queues;
 
