@@ -115,7 +115,7 @@ impl Kinesis {
                 calls.push(self.call(batch));
             }
             let wake = queues
-                .wake(shards)
+                .wake(shards, Instant::now())
                 .filter(|_| calls.len() < CALLS_IN_FLIGHT);
             let (batch, answers) = tokio::select! {
                 Some(answer) = calls.next() => answer?,

@@ -211,10 +211,10 @@ impl Queues {
 
     /// When the next batch can be made, if one cannot be made now. Nothing when all records are
     /// sent, or wait for calls in flight.
-    pub(super) fn wake(&self, shards: &Shards) -> Option<Instant> {
+    pub(super) fn wake(&self, shards: &Shards, now: Instant) -> Option<Instant> {
         let held = self.ready.iter().enumerate();
         let held = held.filter(|(_, keys)| !keys.is_empty());
-        let refill = held.filter_map(|(shard, _)| shards.free_at(shard)).min();
+        let refill = held.map(|(shard, _)| shards.free_at(shard, now)).min();
         let waited = self.waiting.peek().map(|&Reverse((at, _))| at);
         refill.into_iter().chain(waited).min()
     }

@@ -17,10 +17,13 @@ const FULL: Tokens = Tokens {
 };
 /// The span that the limits are about.
 const SECOND: Duration = Duration::from_secs(1);
-/// What is taken within such a step comes back together, a second after the step's end. So few
-/// large calls stay few large calls; and most tokens come back a little late, which two calls that
-/// are not equally long on their way need.
+/// What is taken within such a step comes back together, a second after the step's end: mostly a
+/// little late, which two calls that are not equally long on their way need.
 const STEP: Duration = Duration::from_millis(20);
+/// A bucket in use saves up this part of its size, so that its flow is even; an idle one fills up.
+const SAVED: f64 = 0.1;
+/// How long a key waits for an even flow's next tokens; the records of a call gather meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
 /// A throttled bucket keeps this part of [`FULL`], so that it notices when there is room again.
 const LEAST: f64 = 0.05;
 /// … and wins this part of [`FULL`] back each second.
@@ -120,9 +123,9 @@ impl Shards {
         self.shards[shard].bucket.take(bytes, now)
     }
 
-    /// When the next token of an empty bucket comes back.
-    pub(super) fn free_at(&self, shard: usize) -> Option<Instant> {
-        self.shards[shard].bucket.free_at()
+    /// When a bucket that has no tokens for a record at `now` may have them.
+    pub(super) fn free_at(&self, shard: usize, now: Instant) -> Instant {
+        self.shards[shard].bucket.free_at(now)
     }
 
     /// A record was rejected although its bucket had tokens for it, at `taken`.
@@ -131,9 +134,10 @@ impl Shards {
     }
 }
 
-/// A token bucket that begins full, and to which each token comes back a second after it was taken:
-/// a full bucket may be emptied at once, and yet no second sees more than the bucket holds. (With a
-/// steady refill it would be up to twice that, of which Kinesis rejects the half.)
+/// A token bucket that begins full and fills up again within a second. A full one may be emptied at
+/// once; and so that even then no second sees more than the bucket holds, it also waits until what
+/// it gave in the last second is less than that. (Else the first second would see twice as much, of
+/// which Kinesis rejects the half.)
 ///
 /// When others write to the shard too, each rejection makes the bucket smaller by the tokens of the
 /// rejected record. So it shrinks to about what the others leave, and tries a little more with each
@@ -141,8 +145,11 @@ impl Shards {
 #[derive(Debug)]
 struct Bucket {
     size: Tokens,
-    /// When the size was last counted up.
-    grown: Option<Instant>,
+    /// What may be taken now. A large record leaves a debt.
+    level: Tokens,
+    /// When size and level were last counted up.
+    counted: Option<Instant>,
+    /// What was taken in the last second.
     out: Tokens,
     /// The parts of `out` by the end of the step in which they were taken; oldest first.
     taken: VecDeque<(Instant, Tokens)>,
@@ -152,7 +159,8 @@ impl Bucket {
     fn full() -> Bucket {
         Bucket {
             size: FULL,
-            grown: None,
+            level: FULL,
+            counted: None,
             out: FULL.times(0.0),
             taken: VecDeque::new(),
         }
@@ -162,12 +170,16 @@ impl Bucket {
         self.roll(now);
         let record = Tokens::of_record(bytes);
         let out = self.out.plus(1.0, record);
+        if !self.is_filled() {
+            return false;
+        }
         let fits = out.records <= self.size.records && out.bytes <= self.size.bytes;
         // A bucket that shrank below a large record lets it through alone.
         if !fits && self.out.records > 0.0 {
             return false;
         }
         self.out = out;
+        self.level = self.level.plus(-1.0, record);
         match self.taken.back_mut() {
             Some((end, tokens)) if now <= *end => *tokens = tokens.plus(1.0, record),
             _ => self.taken.push_back((now + STEP, record)),
@@ -175,18 +187,36 @@ impl Bucket {
         true
     }
 
-    /// Puts back what was taken long enough ago, and lets a small bucket grow.
+    fn is_filled(&self) -> bool {
+        self.level.records > 0.0 && self.level.bytes > 0.0
+    }
+
+    /// Lets pass the time since the last time.
     fn roll(&mut self, now: Instant) {
+        let last = self.counted.replace(now).unwrap_or(now);
+        let passed = now.duration_since(last).as_secs_f64();
+        self.size = self.size.plus(RECOVERY * passed, FULL).at_most(FULL);
+        let idle = self.taken.back().map_or(last, |(end, _)| *end + SECOND);
+        let idle = idle.clamp(last, now);
+        self.fill(idle.duration_since(last), SAVED);
+        self.fill(now.duration_since(idle), 1.0);
         while let Some((_, tokens)) = self.taken.pop_front_if(|(end, _)| *end + SECOND <= now) {
             self.out = self.out.plus(-1.0, tokens);
         }
-        let grown = self.grown.replace(now).unwrap_or(now);
-        let seconds = now.duration_since(grown).as_secs_f64();
-        self.size = self.size.plus(RECOVERY * seconds, FULL).at_most(FULL);
     }
 
-    fn free_at(&self) -> Option<Instant> {
-        self.taken.front().map(|(end, _)| *end + SECOND)
+    fn fill(&mut self, time: Duration, part: f64) {
+        let most = self.size.times(part).at_least(self.level);
+        self.level = self.level.plus(time.as_secs_f64(), self.size).at_most(most);
+    }
+
+    fn free_at(&self, now: Instant) -> Instant {
+        let given_all =
+            self.out.records + 1.0 > self.size.records || self.out.bytes >= self.size.bytes;
+        match self.taken.front() {
+            Some((end, _)) if given_all || self.is_filled() => *end + SECOND,
+            _ => now + PAUSE,
+        }
     }
 
     fn throttled(&mut self, bytes: usize, taken: Instant) {
@@ -200,6 +230,7 @@ impl Bucket {
         {
             *tokens = tokens.plus(-1.0, record);
             self.out = self.out.plus(-1.0, record);
+            self.level = self.level.plus(1.0, record);
         }
     }
 }
@@ -260,12 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_begins_with_a_second_of_tokens() {
+    fn a_bucket_begins_full_goes_on_evenly_and_fills_up_when_idle() {
         let now = Instant::now();
         let mut bucket = Bucket::full();
         assert_eq!(drain(&mut bucket, 100, now), RECORDS);
-        assert_eq!(bucket.free_at(), Some(now + BACK));
-        assert_eq!(drain(&mut bucket, 100, now + BACK), RECORDS);
+        assert_eq!(drain(&mut bucket, 100, now + BACK / 2), 0);
+        assert_eq!(drain(&mut bucket, 100, now + BACK), RECORDS / 10);
+        assert_eq!(drain(&mut bucket, 100, now + BACK + PAUSE), RECORDS / 20);
+        assert_eq!(drain(&mut bucket, 100, now + 4 * BACK), RECORDS);
     }
 
     #[test]
@@ -273,19 +306,16 @@ mod tests {
         let mut now = Instant::now();
         let mut bucket = Bucket::full();
         assert_eq!(drain(&mut bucket, 100, now), RECORDS);
-        for _ in 0..400 {
+        for _ in 0..700 {
             bucket.throttled(100, now);
         }
         // The rejected ones' tokens came back, but there is no room for more.
         assert_eq!(drain(&mut bucket, 100, now), 0);
-        now += BACK;
+        // An idle second fills what is left of it, which grows.
+        now += 2 * BACK;
         let sent = drain(&mut bucket, 100, now);
-        assert!((780..830).contains(&sent), "{sent}");
-        for _ in 0..3 {
-            now += BACK;
-            drain(&mut bucket, 100, now);
-        }
-        assert_eq!(drain(&mut bucket, 100, now + BACK), RECORDS);
+        assert!((690..720).contains(&sent), "{sent}");
+        assert_eq!(drain(&mut bucket, 100, now + 3 * BACK), RECORDS);
     }
 
     #[test]

@@ -20,18 +20,18 @@ fn a_rejected_record_is_not_overtaken_by_a_later_one_of_its_key() {
     assert_eq!(places(&batch), [0, 1, 3]);
     // While a's first is in flight, its second is in no other call.
     assert!(queues.batch(500, &mut shards, now).is_empty());
-    assert_eq!(queues.wake(&shards), None);
+    assert_eq!(queues.wake(&shards, now), None);
     let later = now + Duration::from_secs(1);
     queues.again(batch.remove(0), later);
     batch.iter().for_each(|pending| queues.done(pending));
     assert!(queues.batch(500, &mut shards, now).is_empty());
-    assert_eq!(queues.wake(&shards), Some(later));
+    assert_eq!(queues.wake(&shards, now), Some(later));
     for place in [0, 2, 4] {
         let batch = queues.batch(500, &mut shards, later);
         assert_eq!(places(&batch), [place]);
         queues.done(&batch[0]);
     }
-    assert_eq!(queues.wake(&shards), None);
+    assert_eq!(queues.wake(&shards, now), None);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn keys_of_an_empty_bucket_wait_while_others_go_on() {
     let mut queues = Queues::new(keyed(&["a", "b"]), &shards);
     while shards.take(0, 100, now) {}
     assert_eq!(places(&queues.batch(500, &mut shards, now)), [1]);
-    let wake = queues.wake(&shards).expect("a waits for tokens");
+    let wake = queues.wake(&shards, now).expect("a waits for tokens");
     assert!(wake > now);
     assert_eq!(places(&queues.batch(500, &mut shards, wake)), [0]);
 }
