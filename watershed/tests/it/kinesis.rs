@@ -207,7 +207,11 @@ async fn refusing(refusal: Refusal) -> (String, Arc<Mutex<Log>>) {
     let log = Arc::<Mutex<Log>>::default();
     let shared = log.clone();
     let answer = move |headers: HeaderMap, body: Bytes| async move {
-        assert_eq!(headers["x-amz-target"], "Kinesis_20131202.PutRecords");
+        if headers["x-amz-target"] == "Kinesis_20131202.ListShards" {
+            let denied = json!({"__type": "AccessDeniedException", "message": "not this"});
+            let kind = [("content-type", "application/x-amz-json-1.1")];
+            return (StatusCode::BAD_REQUEST, kind, denied.to_string()).into_response();
+        }
         let call: Json = serde_json::from_slice(&body).unwrap();
         let mut log = shared.lock().unwrap();
         log.calls += 1;
