@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::mysql::Mysql;
 use super::postgres::{Postgres, Protocol, Tls};
 use super::sqlite::Sqlite;
 use crate::error::{Error, Remedy, Result};
@@ -18,8 +19,8 @@ use crate::privacy::{Personal, Secret};
 use crate::retry::Policy;
 use crate::time::{parse_date, parse_instant};
 
-/// Values of one look-up are bound in lists of at most this many; PostgreSQL takes 65,535
-/// parameters a statement and SQLite 32,766.
+/// Values of one look-up are bound in lists of at most this many; PostgreSQL and MySQL
+/// take 65,535 parameters a statement, and SQLite 32,766.
 pub const LIST_VALUES: usize = 10_000;
 
 /// A SQL database, whichever it is.
@@ -27,6 +28,8 @@ pub const LIST_VALUES: usize = 10_000;
 pub enum Database {
     /// `postgres://`
     Postgres(Box<Postgres>),
+    /// `mysql://`
+    Mysql(Box<Mysql>),
     /// `sqlite:path`
     Sqlite(Sqlite),
 }
@@ -60,17 +63,23 @@ impl Database {
                 url, role, policy,
             )?)));
         }
+        if text.starts_with("mysql://") {
+            return Ok(Database::Mysql(Box::new(Mysql::new(url, role, policy)?)));
+        }
         Err(Error::new(
             Remedy::FixSettings,
             format!("opening {}: a URL of unknown form", role.name),
         )
-        .with_hint("expected postgres://user:password@host:port/database or sqlite:path"))
+        .with_hint(
+            "expected postgres:// or mysql:// with user:password@host:port/database, or sqlite:path",
+        ))
     }
 
     /// Runs a query and reads all its rows.
     pub async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         match self {
             Database::Postgres(database) => database.query(sql, parameters).await,
+            Database::Mysql(database) => database.query(sql, parameters).await,
             Database::Sqlite(database) => database.query(sql, parameters).await,
         }
     }
@@ -91,7 +100,7 @@ impl Database {
     /// The product and its version, for `check`.
     pub async fn version(&self) -> Result<String> {
         let sql = match self {
-            Database::Postgres(_) => "SELECT version() AS version",
+            Database::Postgres(_) | Database::Mysql(_) => "SELECT version() AS version",
             Database::Sqlite(_) => "SELECT 'SQLite ' || sqlite_version() AS version",
         };
         let rows = self.query(sql, &[]).await?;
@@ -132,6 +141,12 @@ impl Value {
     /// A person's id, on its way back to the system of record that it came from.
     pub fn personal_id(id: &Personal<i64>) -> Value {
         Value::Integer(*id.inner())
+    }
+
+    /// A text about a person, such as a barcode, on its way back to the system of record that it
+    /// came from.
+    pub fn personal_text(text: &Personal<String>) -> Value {
+        Value::Text(text.inner().clone())
     }
 }
 
