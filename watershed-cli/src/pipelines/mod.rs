@@ -1,7 +1,9 @@
 //! The pipelines: the one list, and a folder for each.
 
+pub mod databases;
 pub mod patron_info;
 pub mod poller;
+pub mod sending;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};

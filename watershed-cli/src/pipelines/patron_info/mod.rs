@@ -20,16 +20,16 @@ mod sierra;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use watershed::connectors::aws::Aws;
-use watershed::connectors::postgres::{Protocol, Tls};
-use watershed::connectors::sql::{Database, Role};
+use watershed::connectors::sql::Database;
 use watershed::engine::{self, Report, Run};
-use watershed::error::{Error, Remedy, Result};
+use watershed::error::Result;
 use watershed::formats::avro::{Encoder, fetch_schema};
 use watershed::geocoding::Geocoder;
 use watershed::pipeline::Cursor as _;
 use watershed::settings::Settings;
 
+use super::databases::{self, REDSHIFT, SIERRA};
+use super::sending::Sending;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
 use active::{Active, New, Updated};
 use cursor::{ChangeCursor, DeletionCursor, Notation};
@@ -55,11 +55,11 @@ pub const JOB: Job = Job {
         },
         SettingGroup {
             title: "Sierra",
-            settings: settings::SIERRA_SETTINGS,
+            settings: databases::SIERRA_SETTINGS,
         },
         SettingGroup {
             title: "Redshift",
-            settings: settings::REDSHIFT_SETTINGS,
+            settings: databases::REDSHIFT_SETTINGS,
         },
         SettingGroup {
             title: "Pollers",
@@ -79,20 +79,6 @@ pub const JOB: Job = Job {
     run: |settings, options| run(settings, options).boxed_local(),
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
-};
-
-const SIERRA: Role = Role {
-    name: "Sierra",
-    schema: Some("sierra_view"),
-    protocol: Protocol::Extended,
-    tls: Tls::Require,
-};
-
-const REDSHIFT: Role = Role {
-    name: "Redshift",
-    schema: None,
-    protocol: Protocol::Simple,
-    tls: Tls::VerifyFull,
 };
 
 async fn run(settings: &Settings, options: &Options) -> Outcome {
@@ -135,9 +121,11 @@ async fn prepare<'a>(
     let geocoder = config.geocoder.open()?;
     let (run, start) = config.poller.open(JOB.name, &aws, options, tell).await?;
     let delivery = Delivery {
-        stream: config.poller.stream(&encoder, &aws, options)?,
-        encoder,
-        show: options.show.clone(),
+        sending: Sending {
+            stream: config.poller.stream(&encoder, &aws, options)?,
+            encoder,
+            show: options.show.clone(),
+        },
         sent: Default::default(),
     };
     let (sierra, redshift) = databases(&config)?;
@@ -243,12 +231,13 @@ impl House {
     }
 }
 
+/// What makes a state, for `check`.
+const SET_STATE: &str = "watershed state set patron-info creation_dt=… update_dt=… deletion_date=…";
+
 async fn check(settings: &Settings) -> Result<Vec<Checked>> {
     let config = Config::read(settings)?;
     let aws = config.poller.aws().await;
     let (sierra, redshift) = databases(&config)?;
-    let schema = fetch_schema(&config.schema, &config.poller.policy).await;
-    let encoder = schema.and_then(|schema| Encoder::new::<PatronInfo>(&schema, &config.schema));
     let mut checks = vec![
         Checked {
             system: "Sierra",
@@ -264,29 +253,15 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
         },
         Checked {
             system: "state",
-            found: check_state(&config, &aws).await,
+            found: config.poller.check_state(&aws, SET_STATE).await,
         },
     ];
-    match encoder {
-        Ok(encoder) => {
-            checks.push(Checked {
-                system: "schema",
-                found: Ok(config.schema.clone()),
-            });
-            let found = match config.poller.stream_of_settings(&encoder, &aws) {
-                Ok(stream) => stream.summary().await,
-                Err(error) => Err(error),
-            };
-            checks.push(Checked {
-                system: "stream",
-                found,
-            });
-        }
-        Err(error) => checks.push(Checked {
-            system: "schema",
-            found: Err(error),
-        }),
-    }
+    checks.extend(
+        config
+            .poller
+            .check_stream::<PatronInfo>(&config.schema, &aws)
+            .await,
+    );
     Ok(checks)
 }
 
@@ -305,20 +280,4 @@ async fn check_redshift(redshift: &Redshift) -> Result<String> {
         .check_columns(&redshift.table, redshift::COLUMNS)
         .await?;
     Ok(version)
-}
-
-async fn check_state(config: &Config, aws: &Aws) -> Result<String> {
-    let Some(object) = config.poller.state_object(aws)? else {
-        return Ok("ignored".into());
-    };
-    if object.exists().await? {
-        return Ok(object.to_string());
-    }
-    Err(Error::new(
-        Remedy::FixSettings,
-        format!("looking for {object}: there is no such document"),
-    )
-    .with_hint(
-        "make one with `watershed state set patron-info creation_dt=… update_dt=… deletion_date=…`",
-    ))
 }

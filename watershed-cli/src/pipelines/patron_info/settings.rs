@@ -9,9 +9,10 @@ use watershed::error::Result;
 use watershed::geocoding::{Attempts, CensusOptions, Geocoder, NycOptions, Ranges};
 use watershed::privacy::{Pseudonymiser, Seal, Secret};
 use watershed::retry::Policy;
-use watershed::settings::{Parts, Setting, Settings, database_url};
+use watershed::settings::{Setting, Settings};
 
-use super::super::poller::PollerConfig;
+use super::super::databases::{redshift_url, sierra_url};
+use super::super::poller::{PollerConfig, salted};
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::choice(
@@ -35,6 +36,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::text(
         "PATRON_INFO_SCHEMA_URL",
         "Avro schema: the schema API's URL, or `file:` and a path.",
+    )
+    .required(),
+    Setting::text(
+        "REDSHIFT_TABLE",
+        "Redshift's table of the patrons that were delivered before.",
     )
     .required(),
     Setting::integer(
@@ -92,77 +98,6 @@ pub(super) const GEOCODER_SETTINGS: &[Setting] = &[
     Setting::text("NYC_GEOCODER_KEY", "Its subscription key.").secret(),
 ];
 
-pub(super) const SIERRA_SETTINGS: &[Setting] = &[
-    Setting::text(
-        "SIERRA_URL",
-        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
-    )
-    .secret(),
-    Setting::text("SIERRA_DB_HOST", "Host. Required without a URL.").secret(),
-    Setting::integer("SIERRA_DB_PORT", 1..=65_535, "Port.").default("1032"),
-    Setting::text(
-        "SIERRA_DB_NAME",
-        "Database, percent-encoded; may carry `?sslmode=`.",
-    )
-    .default("iii"),
-    Setting::text(
-        "SIERRA_DB_USER",
-        "User, percent-encoded. Required without a URL.",
-    )
-    .secret(),
-    Setting::text(
-        "SIERRA_DB_PASSWORD",
-        "Password, percent-encoded. Required without a URL.",
-    )
-    .secret(),
-    Setting::choice("SIERRA_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("require"),
-];
-
-pub(super) const REDSHIFT_SETTINGS: &[Setting] = &[
-    Setting::text(
-        "REDSHIFT_URL",
-        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
-    )
-    .secret(),
-    Setting::text("REDSHIFT_DB_HOST", "Host. Required without a URL.").secret(),
-    Setting::integer("REDSHIFT_DB_PORT", 1..=65_535, "Port.").default("5439"),
-    Setting::text("REDSHIFT_DB_NAME", "Database. Required without a URL."),
-    Setting::text("REDSHIFT_DB_USER", "User. Required without a URL.").secret(),
-    Setting::text("REDSHIFT_DB_PASSWORD", "Password. Required without a URL.").secret(),
-    Setting::choice("REDSHIFT_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("verify-full"),
-    Setting::text(
-        "REDSHIFT_TABLE",
-        "Table of the patrons that were delivered before.",
-    )
-    .required(),
-];
-
-const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
-
-const SIERRA: Parts = Parts {
-    url: "SIERRA_URL",
-    scheme: "postgres",
-    host: "SIERRA_DB_HOST",
-    port: "SIERRA_DB_PORT",
-    name: "SIERRA_DB_NAME",
-    user: "SIERRA_DB_USER",
-    password: "SIERRA_DB_PASSWORD",
-    sslmode: "SIERRA_SSLMODE",
-    percent_encoded: true,
-};
-
-const REDSHIFT: Parts = Parts {
-    url: "REDSHIFT_URL",
-    scheme: "postgres",
-    host: "REDSHIFT_DB_HOST",
-    port: "REDSHIFT_DB_PORT",
-    name: "REDSHIFT_DB_NAME",
-    user: "REDSHIFT_DB_USER",
-    password: "REDSHIFT_DB_PASSWORD",
-    sslmode: "REDSHIFT_SSLMODE",
-    percent_encoded: false,
-};
-
 /// Members of the state that a person may set.
 pub(super) const STATE: &[Setting] = &[
     Setting::instant("creation_dt", "Creation of the last new patron delivered."),
@@ -196,19 +131,15 @@ impl Config {
     /// Reads the settings, and reports every fault at once.
     pub(super) fn read(settings: &Settings) -> Result<Config> {
         let poller = PollerConfig::read(settings);
-        let sierra = database_url(settings, SIERRA);
-        let redshift = database_url(settings, REDSHIFT);
+        let sierra = sierra_url(settings);
+        let redshift = redshift_url(settings);
         let table = settings.required("REDSHIFT_TABLE");
         let redshift_table =
             settings.check(identifier(if table.is_empty() { "unset" } else { &table }));
         let schema = settings.required("PATRON_INFO_SCHEMA_URL");
         let geocoder = geocoder(settings, &poller.policy);
         let salt = settings.required_secret("BCRYPT_SALT");
-        let pseudonymiser = if salt.expose().is_empty() {
-            None
-        } else {
-            salted(settings, &salt)
-        };
+        let pseudonymiser = salted(settings, &salt);
         let instant = |name| settings.instant(name, &poller.zone).unwrap_or_default();
         let (active_page, deleted_page) = page_sizes(settings);
         let starting_creation = instant("STARTING_CREATION_DT");
@@ -231,14 +162,6 @@ impl Config {
             backfill: settings.flag("BACKFILL"),
         })
     }
-}
-
-fn salted(settings: &Settings, salt: &Secret) -> Option<Pseudonymiser> {
-    let pseudonymiser = Pseudonymiser::new(salt);
-    let origin = settings.origin("BCRYPT_SALT");
-    pseudonymiser
-        .map_err(|error| settings.fault(format!("{origin}: {}", error.in_one_line())))
-        .ok()
 }
 
 /// Which geocoder to ask.

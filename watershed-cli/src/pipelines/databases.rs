@@ -1,0 +1,101 @@
+//! The databases that several pipelines read, Sierra and Redshift: settings and roles.
+
+use watershed::connectors::postgres::{Protocol, Tls};
+use watershed::connectors::sql::Role;
+use watershed::privacy::Secret;
+use watershed::settings::{Parts, Setting, Settings, database_url};
+
+/// Settings of Sierra.
+pub const SIERRA_SETTINGS: &[Setting] = &[
+    Setting::text(
+        "SIERRA_URL",
+        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
+    )
+    .secret(),
+    Setting::text("SIERRA_DB_HOST", "Host. Required without a URL.").secret(),
+    Setting::integer("SIERRA_DB_PORT", 1..=65_535, "Port.").default("1032"),
+    Setting::text(
+        "SIERRA_DB_NAME",
+        "Database, percent-encoded; may carry `?sslmode=`.",
+    )
+    .default("iii"),
+    Setting::text(
+        "SIERRA_DB_USER",
+        "User, percent-encoded. Required without a URL.",
+    )
+    .secret(),
+    Setting::text(
+        "SIERRA_DB_PASSWORD",
+        "Password, percent-encoded. Required without a URL.",
+    )
+    .secret(),
+    Setting::choice("SIERRA_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("require"),
+];
+
+/// Settings of Redshift.
+pub const REDSHIFT_SETTINGS: &[Setting] = &[
+    Setting::text(
+        "REDSHIFT_URL",
+        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
+    )
+    .secret(),
+    Setting::text("REDSHIFT_DB_HOST", "Host. Required without a URL.").secret(),
+    Setting::integer("REDSHIFT_DB_PORT", 1..=65_535, "Port.").default("5439"),
+    Setting::text("REDSHIFT_DB_NAME", "Database. Required without a URL."),
+    Setting::text("REDSHIFT_DB_USER", "User. Required without a URL.").secret(),
+    Setting::text("REDSHIFT_DB_PASSWORD", "Password. Required without a URL.").secret(),
+    Setting::choice("REDSHIFT_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("verify-full"),
+];
+
+/// What a TLS mode may be.
+pub const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
+
+const SIERRA_PARTS: Parts = Parts {
+    url: "SIERRA_URL",
+    scheme: "postgres",
+    host: "SIERRA_DB_HOST",
+    port: "SIERRA_DB_PORT",
+    name: "SIERRA_DB_NAME",
+    user: "SIERRA_DB_USER",
+    password: "SIERRA_DB_PASSWORD",
+    sslmode: "SIERRA_SSLMODE",
+    percent_encoded: true,
+};
+
+const REDSHIFT_PARTS: Parts = Parts {
+    url: "REDSHIFT_URL",
+    scheme: "postgres",
+    host: "REDSHIFT_DB_HOST",
+    port: "REDSHIFT_DB_PORT",
+    name: "REDSHIFT_DB_NAME",
+    user: "REDSHIFT_DB_USER",
+    password: "REDSHIFT_DB_PASSWORD",
+    sslmode: "REDSHIFT_SSLMODE",
+    percent_encoded: false,
+};
+
+/// What the pipelines expect of Sierra.
+pub const SIERRA: Role = Role {
+    name: "Sierra",
+    schema: Some("sierra_view"),
+    protocol: Protocol::Extended,
+    tls: Tls::Require,
+};
+
+/// What the pipelines expect of Redshift.
+pub const REDSHIFT: Role = Role {
+    name: "Redshift",
+    schema: None,
+    protocol: Protocol::Simple,
+    tls: Tls::VerifyFull,
+};
+
+/// Sierra's URL; faults are noted there.
+pub fn sierra_url(settings: &Settings) -> Secret {
+    database_url(settings, SIERRA_PARTS)
+}
+
+/// Redshift's URL; faults are noted there.
+pub fn redshift_url(settings: &Settings) -> Secret {
+    database_url(settings, REDSHIFT_PARTS)
+}
