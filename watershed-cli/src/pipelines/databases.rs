@@ -1,9 +1,10 @@
 //! The databases that several pipelines read, Sierra and Redshift: settings and roles.
 
 use watershed::connectors::postgres::{Protocol, Tls};
-use watershed::connectors::sql::Role;
+use watershed::connectors::sql::{Role, Row, Unfit, identifier};
+use watershed::error::Result;
 use watershed::privacy::Secret;
-use watershed::settings::{Parts, Setting, Settings, database_url};
+use watershed::settings::{Parts, Setting, Settings, database_name, database_url};
 
 /// Settings of Sierra.
 pub const SIERRA_SETTINGS: &[Setting] = &[
@@ -98,4 +99,34 @@ pub fn sierra_url(settings: &Settings) -> Secret {
 /// Redshift's URL; faults are noted there.
 pub fn redshift_url(settings: &Settings) -> Secret {
     database_url(settings, REDSHIFT_PARTS)
+}
+
+/// Replaces the suffix of Redshift's tables.
+pub const TABLE_SUFFIX: Setting = Setting::text(
+    "REDSHIFT_TABLE_SUFFIX",
+    "Suffix of Redshift's tables, such as `_qa`, or `none`; else it is made of the database's name: none for `production` and for `sqlite:`, `_` and the name for others.",
+);
+
+/// Redshift's table of this name with the suffix that belongs to the database, quoted; a fault is
+/// noted there.
+pub fn suffixed(settings: &Settings, table: &str, redshift: &Secret) -> String {
+    let suffix = match settings.text(TABLE_SUFFIX.name) {
+        Some(suffix) if suffix == "none" => String::new(),
+        Some(suffix) => suffix,
+        None => match database_name(redshift).as_deref() {
+            None | Some("production") => String::new(),
+            Some(name) => format!("_{name}"),
+        },
+    };
+    settings
+        .check(identifier(&format!("{table}{suffix}")))
+        .unwrap_or_default()
+}
+
+/// The code of a patron's home library; blanks around it are no part of it, and the empty one
+/// and `none` mean that there is none.
+pub fn home_library_code(row: &Row) -> Result<Option<String>, Unfit> {
+    let code = row.text("home_library_code")?;
+    let code = code.map(|code| code.trim_matches(' ').to_owned());
+    Ok(code.filter(|code| !matches!(code.as_str(), "" | "none")))
 }

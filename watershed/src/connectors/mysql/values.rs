@@ -10,8 +10,14 @@ use crate::connectors::sql::{Row, Value};
 use crate::error::{Error, Remedy, Result};
 
 /// Replaces `$1`, `$2`, … by `?`, and puts the values into the order in which they are asked for.
-/// Our SQL texts have no `$` elsewhere.
+/// Our SQL texts have no `$` elsewhere but in whole lines of comment, which are left out: a `?` there
+/// would be no placeholder.
 pub(super) fn positional(sql: &str, parameters: &[Value]) -> Result<(String, Vec<Theirs>)> {
+    let lines = sql.lines();
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect();
+    let sql = lines.join("\n");
     let mut text = String::with_capacity(sql.len());
     let mut values = Vec::with_capacity(parameters.len());
     let mut pieces = sql.split('$');
@@ -124,8 +130,9 @@ mod tests {
     #[test]
     fn placeholders_become_question_marks_in_the_order_of_the_text() {
         let values = [Value::Integer(1), Value::Text("$1 ?".into())];
-        let (sql, bound) = positional("SELECT $2, $1, $2", &values).unwrap();
-        assert_eq!(sql, "SELECT ?, ?, ?");
+        let sql = "-- By $1 and $9.\nSELECT $2,\n $1, $2";
+        let (sql, bound) = positional(sql, &values).unwrap();
+        assert_eq!(sql, "SELECT ?,\n ?, ?");
         let text = Theirs::Bytes(b"$1 ?".to_vec());
         assert_eq!(bound, [text.clone(), Theirs::Int(1), text]);
         for sql in ["SELECT $3", "SELECT $0", "SELECT $x"] {
