@@ -42,16 +42,17 @@ impl Sending {
         records: impl Iterator<Item = (R, String)>,
     ) -> Vec<Result<Outgoing<R>, DeadLetter>> {
         let mut encoding = self.encoder.start();
-        let encoded = records
-            .map(|(record, position)| match encoding.encode(&record) {
+        let mut encoded = Vec::with_capacity(records.size_hint().0);
+        for (record, position) in records {
+            encoded.push(match encoding.encode(&record) {
                 Ok(data) => Ok(Outgoing {
                     record,
                     data: data.into(),
                     position,
                 }),
                 Err(unfit) => Err(dead_letter(&record, position, unfit.to_string())),
-            })
-            .collect();
+            });
+        }
         tracing::trace!(room = "formatted");
         encoded
     }

@@ -43,7 +43,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     .default("2023-01-01 00:00:00 +0000"),
     Setting::integer(
         "PCR_KEY",
-        i64::MIN..=i64::MAX,
+        0..=i64::MAX,
         "Key behind which they begin among those of that time.",
     )
     .default("0"),
