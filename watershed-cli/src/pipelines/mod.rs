@@ -1,7 +1,10 @@
 //! The pipelines: the one list, and a folder for each.
 
+pub mod databases;
 pub mod patron_info;
+pub mod pc_reserve;
 pub mod poller;
+pub mod sending;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,7 +16,7 @@ use watershed::error::Result;
 use watershed::settings::{Setting, Settings};
 
 /// All pipelines, in the order in which they are listed.
-pub const JOBS: &[Job] = &[patron_info::JOB];
+pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB];
 
 /// A pipeline as the command line sees it.
 pub struct Job {

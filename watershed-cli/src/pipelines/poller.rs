@@ -5,17 +5,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use watershed::connectors::aws::{Aws, AwsSettings};
+use watershed::connectors::http::without_secrets;
 use watershed::connectors::objects::Object;
 use watershed::connectors::stream::{Stream, StreamOptions};
 use watershed::dead_letters::DeadLetters;
 use watershed::engine::{Report, Run};
 use watershed::error::{Error, Remedy, Result};
-use watershed::formats::avro::Encoder;
+use watershed::formats::avro::{Encoder, Record, fetch_schema};
+use watershed::privacy::{Pseudonymiser, Secret};
 use watershed::retry::Policy;
 use watershed::settings::{Setting, Settings};
 use watershed::state::{Members, State};
 
-use super::Options;
+use super::{Checked, Options};
 
 /// Settings of every poller.
 pub const SETTINGS: &[Setting] = &[
@@ -212,6 +214,50 @@ impl PollerConfig {
         }
     }
 
+    /// Looks for the state document, for `check`; `set` is the command that makes one.
+    pub async fn check_state(&self, aws: &Aws, set: &str) -> Result<String> {
+        let Some(object) = self.state_object(aws)? else {
+            return Ok("ignored".into());
+        };
+        if object.exists().await? {
+            return Ok(object.to_string());
+        }
+        Err(Error::new(
+            Remedy::FixSettings,
+            format!("looking for {object}: there is no such document"),
+        )
+        .with_hint(format!("make one with `{set}`")))
+    }
+
+    /// Holds the schema against `R` and looks at the stream, for `check`.
+    pub async fn check_stream<R: Record>(&self, schema: &str, aws: &Aws) -> Vec<Checked> {
+        let text = fetch_schema(schema, &self.policy).await;
+        let encoder = match text.and_then(|text| Encoder::new::<R>(&text, &without_secrets(schema)))
+        {
+            Ok(encoder) => encoder,
+            Err(error) => {
+                return vec![Checked {
+                    system: "schema",
+                    found: Err(error),
+                }];
+            }
+        };
+        let summary = match self.stream_of_settings(&encoder, aws) {
+            Ok(stream) => stream.summary().await,
+            Err(error) => Err(error),
+        };
+        vec![
+            Checked {
+                system: "schema",
+                found: Ok(without_secrets(schema)),
+            },
+            Checked {
+                system: "stream",
+                found: summary,
+            },
+        ]
+    }
+
     /// Opens state and dead letters for a run. With it comes whether cursors that the state lacks
     /// begin at the start settings.
     pub async fn open<'a>(
@@ -255,6 +301,19 @@ impl PollerConfig {
         };
         Ok((run(state, letters), options.start))
     }
+}
+
+/// The pseudonymiser that `BCRYPT_SALT` makes; a fault is noted there.
+pub fn salted(settings: &Settings, salt: &Secret) -> Option<Pseudonymiser> {
+    if salt.expose().is_empty() {
+        // That it is missing is noted already.
+        return None;
+    }
+    let pseudonymiser = Pseudonymiser::new(salt);
+    let origin = settings.origin("BCRYPT_SALT");
+    pseudonymiser
+        .map_err(|error| settings.fault(format!("{origin}: {}", error.in_one_line())))
+        .ok()
 }
 
 /// The URL of the state document, from either of its two forms.

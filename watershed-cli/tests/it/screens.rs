@@ -28,6 +28,7 @@ async fn the_list() {
     insta::assert_snapshot!(screen(&["list"]).await, @r"
     exit code 0
     patron-info       Sierra's patrons, pseudonymised and geocoded, to a stream
+    pc-reserve        Sessions at public PCs, pseudonymised and joined with patron data, to a stream
     ");
 }
 

@@ -7,6 +7,7 @@
 pub mod aws;
 pub mod http;
 pub mod kms;
+pub mod mysql;
 pub mod objects;
 pub mod postgres;
 pub mod redshift;

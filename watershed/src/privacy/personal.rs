@@ -8,7 +8,9 @@ use zeroize::Zeroize;
 /// wiped when it is dropped. The only ways out are named functions, so that a search for them
 /// finds every place where a personal value leaves:
 /// [`Pseudonymiser::pseudonyms`](super::Pseudonymiser::pseudonyms),
-/// [`Personal::for_geocoder`], [`Personal::area`] and [`Seal::seal`](super::Seal::seal).
+/// [`Personal::for_geocoder`], [`Personal::area`], [`Seal::seal`](super::Seal::seal), and, back
+/// to the system of record, [`Value::personal_id`](crate::connectors::sql::Value::personal_id)
+/// and [`Value::personal_text`](crate::connectors::sql::Value::personal_text).
 ///
 /// ```
 /// let id = watershed::privacy::Personal::new(481036337_i64);
@@ -77,6 +79,16 @@ impl Personal<String> {
     /// Whether there is no text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether the text begins with these characters, which name a kind and not a person.
+    pub fn starts_with(&self, characters: &str) -> bool {
+        self.0.starts_with(characters)
+    }
+
+    /// Whether the text holds a NUL, which PostgreSQL cannot hold.
+    pub fn has_nul(&self) -> bool {
+        self.0.contains('\0')
     }
 
     /// A way out: the first `characters` of a postal code, which name an area and not a person.

@@ -69,6 +69,13 @@ fn has_parts(url: &str, scheme: &str) -> bool {
     start == scheme || (scheme == "postgres" && start == "postgresql")
 }
 
+/// The name of the database in a server's URL; nothing for an embedded one.
+pub fn database_name(url: &Secret) -> Option<String> {
+    let url = Url::parse(url.expose()).ok().filter(Url::has_host)?;
+    let name = percent_decode_str(url.path().trim_start_matches('/')).decode_utf8_lossy();
+    Some(name.into_owned()).filter(|name| !name.is_empty())
+}
+
 fn assembled(settings: &Settings, parts: Parts) -> Secret {
     let host = settings.required(parts.host);
     let user = settings.required(parts.user);

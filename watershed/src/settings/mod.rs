@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-pub use database::{Parts, database_url};
+pub use database::{Parts, database_name, database_url};
 pub use file::SettingsFile;
 pub use reference::reference;
 pub use setting::{Kind, Setting};

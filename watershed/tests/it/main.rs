@@ -4,6 +4,7 @@
 mod engine;
 mod geocoder;
 mod kinesis;
+mod mysql;
 mod objects;
 mod postgres;
 mod schema;

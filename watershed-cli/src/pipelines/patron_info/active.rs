@@ -9,8 +9,9 @@ use watershed::pipeline::{Counts, DeadLetter, Delivered, Page, Pipeline, Transfo
 use watershed::privacy::{Personal, Pseudonym, Pseudonymiser};
 use watershed::time::format_utc;
 
+use super::super::sending::unreadable;
 use super::cursor::ChangeCursor;
-use super::delivery::{Delivery, Outgoing, Shaped, unreadable};
+use super::delivery::{Delivery, Outgoing, Shaped};
 use super::record::PatronInfo;
 use super::redshift::{Agreed, Redshift, Rows};
 use super::sierra::{Details, Patron, Sierra};

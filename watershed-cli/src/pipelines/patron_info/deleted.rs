@@ -6,9 +6,10 @@ use watershed::error::Result;
 use watershed::pipeline::{Counts, Delivered, Page, Pipeline, Transformed};
 use watershed::privacy::{Personal, Pseudonym, Pseudonymiser};
 
+use super::super::sending::unreadable;
 use super::active::note_differences;
 use super::cursor::DeletionCursor;
-use super::delivery::{Delivery, Outgoing, Shaped, unreadable};
+use super::delivery::{Delivery, Outgoing, Shaped};
 use super::record::PatronInfo;
 use super::redshift::{Redshift, Rows};
 use super::sierra::{Deletion, Sierra};

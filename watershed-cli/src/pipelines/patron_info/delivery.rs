@@ -3,30 +3,21 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
 
-use bytes::Bytes;
-use watershed::connectors::stream::{Stream, StreamRecord};
 use watershed::error::Result;
-use watershed::formats::avro::{Encoder, Record as _};
 use watershed::pipeline::{Counts, DeadLetter, Delivered, Transformed};
-use watershed::privacy::{Personal, Pseudonym};
+use watershed::privacy::Personal;
 
-use super::super::Shown;
+use super::super::sending::{self, Sending};
 use super::record::PatronInfo;
 
 /// Reason of a skip: an earlier mode or page of this run has dealt with the patron.
 const ALREADY_SENT: &str = "already sent in this run";
 
-/// A record on its way out, with its place in the source.
-pub(super) struct Outgoing {
-    record: PatronInfo,
-    data: Bytes,
-    position: String,
-}
+/// A patron's record on its way out.
+pub(super) type Outgoing = sending::Outgoing<PatronInfo>;
 
 pub(super) struct Delivery {
-    pub encoder: Encoder,
-    pub stream: Stream,
-    pub show: Option<Shown>,
+    pub sending: Sending,
     /// Patrons that this run has dealt with, in all modes.
     pub sent: Mutex<HashSet<Personal<i64>>>,
 }
@@ -70,19 +61,16 @@ impl Delivery {
         mut set_aside: Vec<DeadLetter>,
         noted: Counts,
     ) -> Transformed<Outgoing> {
-        let mut encoding = self.encoder.start();
         let mut outputs = Vec::with_capacity(shaped.len());
-        for Shaped { record, position } in shaped {
-            match encoding.encode(&record) {
-                Ok(data) => outputs.push(Outgoing {
-                    record,
-                    data: data.into(),
-                    position,
-                }),
-                Err(unfit) => set_aside.push(dead_letter(&record, position, unfit.to_string())),
+        let records = shaped
+            .into_iter()
+            .map(|shaped| (shaped.record, shaped.position));
+        for encoded in self.sending.encode(records) {
+            match encoded {
+                Ok(outgoing) => outputs.push(outgoing),
+                Err(letter) => set_aside.push(letter),
             }
         }
-        tracing::trace!(room = "formatted");
         self.sent
             .lock()
             .expect("no holder panics")
@@ -95,44 +83,8 @@ impl Delivery {
         }
     }
 
-    /// Sends the records; each patron's key keeps its records in order (P4).
+    /// Sends the records.
     pub async fn deliver(&self, outputs: Vec<Outgoing>) -> Result<Delivered> {
-        if let Some(show) = &self.show {
-            show.lock()
-                .expect("no holder panics")
-                .extend(outputs.iter().map(|out| out.record.to_json()));
-        }
-        let records = outputs.iter().map(|out| StreamRecord {
-            key: out.record.patron_id.to_string(),
-            data: out.data.clone(),
-        });
-        let put = self.stream.put(records.collect()).await?;
-        let rejected = put.rejected.into_iter().map(|(place, reason)| {
-            let out = &outputs[place];
-            dead_letter(&out.record, out.position.clone(), reason)
-        });
-        Ok(Delivered {
-            skipped: put.skipped,
-            set_aside: rejected.collect(),
-        })
-    }
-}
-
-fn dead_letter(record: &PatronInfo, position: String, reason: String) -> DeadLetter {
-    DeadLetter {
-        key: Some(record.patron_id.to_string()),
-        position,
-        reason,
-        record: Some(record.to_json()),
-    }
-}
-
-/// A patron of whom no record could be made.
-pub(super) fn unreadable(key: &Pseudonym, position: String, reason: String) -> DeadLetter {
-    DeadLetter {
-        key: Some(key.to_string()),
-        position,
-        reason,
-        record: None,
+        self.sending.deliver(outputs).await
     }
 }

@@ -23,8 +23,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use watershed::connectors::aws::Aws;
 use watershed::connectors::http::without_secrets;
-use watershed::connectors::postgres::{Tls, TlsReport};
-use watershed::connectors::sql::{Database, Protocol, Role};
+use watershed::connectors::sql::Database;
 use watershed::engine::{self, Report, Run};
 use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::{Encoder, fetch_schema};
@@ -32,6 +31,8 @@ use watershed::geocoding::Geocoder;
 use watershed::pipeline::Cursor as _;
 use watershed::settings::Settings;
 
+use super::databases::{self, SIERRA, with_tls};
+use super::sending::Sending;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
 use active::{Active, New, Updated};
 use cursor::{ChangeCursor, DeletionCursor, Notation};
@@ -39,7 +40,7 @@ use deleted::Deleted;
 use delivery::Delivery;
 use record::PatronInfo;
 use redshift::Redshift;
-use settings::{Config, RedshiftLogin};
+use settings::Config;
 use sierra::Sierra;
 
 /// This pipeline, as the command line sees it.
@@ -57,11 +58,11 @@ pub const JOB: Job = Job {
         },
         SettingGroup {
             title: "Sierra",
-            settings: settings::SIERRA_SETTINGS,
+            settings: databases::SIERRA_SETTINGS,
         },
         SettingGroup {
             title: "Redshift",
-            settings: settings::REDSHIFT_SETTINGS,
+            settings: databases::REDSHIFT_SETTINGS,
         },
         SettingGroup {
             title: "Pollers",
@@ -81,20 +82,6 @@ pub const JOB: Job = Job {
     run: |settings, options| run(settings, options).boxed_local(),
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
-};
-
-const SIERRA: Role = Role {
-    name: "Sierra",
-    schema: Some("sierra_view"),
-    protocol: Protocol::Extended,
-    tls: Tls::Require,
-};
-
-const REDSHIFT: Role = Role {
-    name: "Redshift",
-    schema: None,
-    protocol: Protocol::Simple,
-    tls: Tls::VerifyFull,
 };
 
 async fn run(settings: &Settings, options: &Options) -> Outcome {
@@ -149,9 +136,11 @@ async fn prepare<'a>(
     let geocoder = config.geocoder.open()?;
     let (run, start) = config.poller.open(JOB.name, &aws, options, tell).await?;
     let delivery = Delivery {
-        stream: config.poller.stream(&encoder, &aws, options)?,
-        encoder,
-        show: options.show.clone(),
+        sending: Sending {
+            stream: config.poller.stream(&encoder, &aws, options)?,
+            encoder,
+            show: options.show.clone(),
+        },
         sent: Default::default(),
     };
     let (sierra, redshift) = databases(&config, &aws)?;
@@ -174,21 +163,7 @@ fn databases(config: &Config, aws: &Aws) -> Result<(Arc<Sierra>, Arc<Redshift>)>
         bound: poller.bound,
     };
     let redshift = Redshift {
-        database: match &config.redshift {
-            RedshiftLogin::Url(url) => Database::open(url, REDSHIFT, poller.policy.clone())?,
-            RedshiftLogin::Cluster {
-                cluster,
-                database,
-                user,
-                tls,
-            } => {
-                let role = Role {
-                    tls: *tls,
-                    ..REDSHIFT
-                };
-                Database::redshift_by_iam(aws, cluster, database, user, role, poller.policy.clone())
-            }
-        },
+        database: config.redshift.open(aws, poller.policy.clone())?,
         table: config.redshift_table.clone(),
     };
     Ok((Arc::new(sierra), Arc::new(redshift)))
@@ -274,14 +249,14 @@ impl House {
     }
 }
 
+/// What makes a state, for `check`.
+const SET_STATE: &str = "watershed state set patron-info creation_dt=… update_dt=… deletion_date=…";
+
 async fn check(settings: &Settings) -> Result<Vec<Checked>> {
     let mut config = Config::read(settings)?;
     config.poller.policy = config.poller.policy.each(Duration::from_secs(10));
     let aws = config.poller.aws().await;
     let (sierra, redshift) = databases(&config, &aws)?;
-    let schema = fetch_schema(&config.schema, &config.poller.policy).await;
-    let encoder = schema
-        .and_then(|schema| Encoder::new::<PatronInfo>(&schema, &without_secrets(&config.schema)));
     let mut checks = vec![
         Checked {
             system: "Sierra",
@@ -297,29 +272,15 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
         },
         Checked {
             system: "state",
-            found: check_state(&config, &aws).await,
+            found: config.poller.check_state(&aws, SET_STATE).await,
         },
     ];
-    match encoder {
-        Ok(encoder) => {
-            checks.push(Checked {
-                system: "schema",
-                found: Ok(without_secrets(&config.schema)),
-            });
-            let found = match config.poller.stream_of_settings(&encoder, &aws) {
-                Ok(stream) => stream.summary().await,
-                Err(error) => Err(error),
-            };
-            checks.push(Checked {
-                system: "stream",
-                found,
-            });
-        }
-        Err(error) => checks.push(Checked {
-            system: "schema",
-            found: Err(error),
-        }),
-    }
+    checks.extend(
+        config
+            .poller
+            .check_stream::<PatronInfo>(&config.schema, &aws)
+            .await,
+    );
     Ok(checks)
 }
 
@@ -338,33 +299,4 @@ async fn check_redshift(redshift: &Redshift) -> Result<String> {
         .check_columns(&redshift.table, redshift::COLUMNS)
         .await?;
     with_tls(version, &redshift.database).await
-}
-
-/// The version, how the connection is protected, and the fingerprint that pins its certificate.
-async fn with_tls(version: String, database: &Database) -> Result<String> {
-    match database.tls().await? {
-        Some(tls) => {
-            if !matches!(tls, TlsReport::Encrypted { verified: true, .. }) {
-                tracing::warn!("a connection is not verified: {tls}");
-            }
-            Ok(format!("{version}; {tls}"))
-        }
-        None => Ok(version),
-    }
-}
-
-async fn check_state(config: &Config, aws: &Aws) -> Result<String> {
-    let Some(object) = config.poller.state_object(aws)? else {
-        return Ok("ignored".into());
-    };
-    if object.exists().await? {
-        return Ok(object.to_string());
-    }
-    Err(Error::new(
-        Remedy::FixSettings,
-        format!("looking for {object}: there is no such document"),
-    )
-    .with_hint(
-        "make one with `watershed state set patron-info creation_dt=… update_dt=… deletion_date=…`",
-    ))
 }

@@ -1,6 +1,8 @@
 use watershed::formats::avro::{Field, Record};
 use watershed::privacy::Pseudonym;
 
+use super::super::sending::Subject;
+
 /// A patron as it is delivered: nothing in it is personal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PatronInfo {
@@ -48,5 +50,15 @@ impl Record for PatronInfo {
             self.patron_home_library_code.as_deref().into(),
             self.initial_patron_home_library_code.as_deref().into(),
         ]
+    }
+}
+
+impl Subject for PatronInfo {
+    fn subject(&self) -> &Pseudonym {
+        &self.patron_id
+    }
+
+    fn key(&self) -> &Pseudonym {
+        &self.patron_id
     }
 }

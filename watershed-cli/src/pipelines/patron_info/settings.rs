@@ -4,15 +4,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use watershed::connectors::http::connects;
-use watershed::connectors::postgres::Tls;
+
 use watershed::connectors::sql::identifier;
 use watershed::error::Result;
 use watershed::geocoding::{Attempts, CensusOptions, Geocoder, NycOptions, Ranges};
 use watershed::privacy::{Pseudonymiser, Seal, Secret};
 use watershed::retry::Policy;
-use watershed::settings::{Parts, Setting, Settings, database_url};
+use watershed::settings::{Setting, Settings};
 
-use super::super::poller::PollerConfig;
+use super::super::databases::{RedshiftLogin, sierra_url};
+use super::super::poller::{PollerConfig, salted};
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::choice(
@@ -36,6 +37,11 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::text(
         "PATRON_INFO_SCHEMA_URL",
         "Avro schema: the schema API's URL, or `file:` and a path.",
+    )
+    .required(),
+    Setting::text(
+        "REDSHIFT_TABLE",
+        "Redshift's table of the patrons that were delivered before.",
     )
     .required(),
     Setting::integer(
@@ -93,81 +99,6 @@ pub(super) const GEOCODER_SETTINGS: &[Setting] = &[
     Setting::text("NYC_GEOCODER_KEY", "Its subscription key.").secret(),
 ];
 
-pub(super) const SIERRA_SETTINGS: &[Setting] = &[
-    Setting::text(
-        "SIERRA_URL",
-        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
-    )
-    .secret(),
-    Setting::text("SIERRA_DB_HOST", "Host. Required without a URL.").secret(),
-    Setting::integer("SIERRA_DB_PORT", 1..=65_535, "Port.").default("1032"),
-    Setting::text(
-        "SIERRA_DB_NAME",
-        "Database, percent-encoded; may carry `?sslmode=`.",
-    )
-    .default("iii"),
-    Setting::text(
-        "SIERRA_DB_USER",
-        "User, percent-encoded. Required without a URL.",
-    )
-    .secret(),
-    Setting::text(
-        "SIERRA_DB_PASSWORD",
-        "Password, percent-encoded. Required without a URL.",
-    )
-    .secret(),
-    Setting::choice("SIERRA_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("require"),
-];
-
-pub(super) const REDSHIFT_SETTINGS: &[Setting] = &[
-    Setting::text(
-        "REDSHIFT_URL",
-        "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
-    )
-    .secret(),
-    Setting::text("REDSHIFT_DB_HOST", "Host. Required without a URL.").secret(),
-    Setting::integer("REDSHIFT_DB_PORT", 1..=65_535, "Port.").default("5439"),
-    Setting::text("REDSHIFT_DB_NAME", "Database. Required without a URL."),
-    Setting::text("REDSHIFT_DB_USER", "User. Required without a URL.").secret(),
-    Setting::text("REDSHIFT_DB_PASSWORD", "Password. Required without a URL.").secret(),
-    Setting::choice("REDSHIFT_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("verify-full"),
-    Setting::text(
-        "REDSHIFT_CLUSTER",
-        "Cluster whose host, port and temporary password AWS gives (IAM), instead of host and password.",
-    ),
-    Setting::text(
-        "REDSHIFT_TABLE",
-        "Table of the patrons that were delivered before.",
-    )
-    .required(),
-];
-
-const SSL_MODES: &[&str] = &["disable", "prefer", "require", "verify-ca", "verify-full"];
-
-const SIERRA: Parts = Parts {
-    url: "SIERRA_URL",
-    scheme: "postgres",
-    host: "SIERRA_DB_HOST",
-    port: "SIERRA_DB_PORT",
-    name: "SIERRA_DB_NAME",
-    user: "SIERRA_DB_USER",
-    password: "SIERRA_DB_PASSWORD",
-    sslmode: "SIERRA_SSLMODE",
-    percent_encoded: true,
-};
-
-const REDSHIFT: Parts = Parts {
-    url: "REDSHIFT_URL",
-    scheme: "postgres",
-    host: "REDSHIFT_DB_HOST",
-    port: "REDSHIFT_DB_PORT",
-    name: "REDSHIFT_DB_NAME",
-    user: "REDSHIFT_DB_USER",
-    password: "REDSHIFT_DB_PASSWORD",
-    sslmode: "REDSHIFT_SSLMODE",
-    percent_encoded: false,
-};
-
 /// Members of the state that a person may set.
 pub(super) const STATE: &[Setting] = &[
     Setting::instant("creation_dt", "Creation of the last new patron delivered."),
@@ -201,19 +132,15 @@ impl Config {
     /// Reads the settings, and reports every fault at once.
     pub(super) fn read(settings: &Settings) -> Result<Config> {
         let poller = PollerConfig::read(settings);
-        let sierra = database_url(settings, SIERRA);
-        let redshift = redshift_login(settings);
+        let sierra = sierra_url(settings);
+        let redshift = RedshiftLogin::read(settings);
         let table = settings.required("REDSHIFT_TABLE");
         let redshift_table =
             settings.check(identifier(if table.is_empty() { "unset" } else { &table }));
         let schema = settings.required("PATRON_INFO_SCHEMA_URL");
         let geocoder = geocoder(settings, &poller.policy);
         let salt = settings.required_secret("BCRYPT_SALT");
-        let pseudonymiser = if salt.expose().is_empty() {
-            None
-        } else {
-            salted(settings, &salt)
-        };
+        let pseudonymiser = salted(settings, &salt);
         let instant = |name| settings.instant(name, &poller.zone).unwrap_or_default();
         let (active_page, deleted_page) = page_sizes(settings);
         let starting_creation = instant("STARTING_CREATION_DT");
@@ -235,55 +162,6 @@ impl Config {
             starting_deletion: settings.date("STARTING_DELETION_DATE").unwrap_or_default(),
             backfill: settings.flag("BACKFILL"),
         })
-    }
-}
-
-fn salted(settings: &Settings, salt: &Secret) -> Option<Pseudonymiser> {
-    let pseudonymiser = Pseudonymiser::new(salt);
-    let origin = settings.origin("BCRYPT_SALT");
-    pseudonymiser
-        .map_err(|error| settings.fault(format!("{origin}: {}", error.in_one_line())))
-        .ok()
-}
-
-/// How Redshift is reached.
-pub(super) enum RedshiftLogin {
-    /// By its URL, or what the parts make of it.
-    Url(Secret),
-    /// As a cluster, with credentials that AWS gives.
-    Cluster {
-        cluster: String,
-        database: String,
-        user: String,
-        tls: Tls,
-    },
-}
-
-fn redshift_login(settings: &Settings) -> RedshiftLogin {
-    let Some(cluster) = settings.text("REDSHIFT_CLUSTER") else {
-        return RedshiftLogin::Url(database_url(settings, REDSHIFT));
-    };
-    for other in [
-        "REDSHIFT_URL",
-        "REDSHIFT_DB_HOST",
-        "REDSHIFT_DB_PASSWORD",
-        "REDSHIFT_DB_PORT",
-    ] {
-        if settings.is_given(other) {
-            settings.fault(format!(
-                "{}: it has no place beside {}",
-                settings.origin(other),
-                settings.origin("REDSHIFT_CLUSTER")
-            ));
-        }
-    }
-    let mode = settings.required("REDSHIFT_SSLMODE");
-    RedshiftLogin::Cluster {
-        cluster,
-        database: settings.required("REDSHIFT_DB_NAME"),
-        user: settings.required("REDSHIFT_DB_USER"),
-        // A mode of another name is a fault already.
-        tls: Tls::from_mode(&mode).unwrap_or(Tls::VerifyFull),
     }
 }
 

@@ -10,6 +10,7 @@ use watershed::pipeline::Page;
 use watershed::privacy::Personal;
 use watershed::time::local_date;
 
+use super::super::databases::home_library_code;
 use super::cursor::{ChangeCursor, DeletionCursor};
 
 const CHANGED: &str = include_str!("changed.sql");
@@ -164,17 +165,13 @@ impl Sierra {
             Ok(row.personal_text(column)?.map(|text| text.trimmed()))
         };
         let postal_code = address_part("postal_code")?;
-        let home_library_code = row
-            .text("home_library_code")?
-            .map(|code| code.trim_matches(' ').to_owned());
         Ok(Details {
             creation_date_et: row.instant("creation_date_gmt")?.map(day),
             deletion_date_et: row.date("deletion_date_gmt")?,
             circ_active_date_et: row.instant("activity_gmt")?.map(day),
             ptype_code: row.integer32("ptype_code")?,
             pcode3: row.integer32("pcode3")?,
-            home_library_code: home_library_code
-                .filter(|code| !matches!(code.as_str(), "" | "none")),
+            home_library_code: home_library_code(row)?,
             postal_area: postal_code.as_ref().map(|code| code.area(5)),
             address: Address {
                 street: address_part("addr1")?.unwrap_or_default(),

@@ -14,6 +14,7 @@ pub use text::identifier;
 pub(crate) use text::with_literals;
 
 use super::aws::Aws;
+use super::mysql::Mysql;
 use super::postgres::{Postgres, TlsReport};
 use super::redshift::IamLogin;
 use super::sqlite::Sqlite;
@@ -21,8 +22,8 @@ use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
 use crate::retry::Policy;
 
-/// Values of one look-up are bound in lists of at most this many; PostgreSQL takes 65,535
-/// parameters a statement and SQLite 32,766.
+/// Values of one look-up are bound in lists of at most this many; PostgreSQL and MySQL
+/// take 65,535 parameters a statement, and SQLite 32,766.
 pub const LIST_VALUES: usize = 10_000;
 
 /// A SQL database, whichever it is.
@@ -30,6 +31,8 @@ pub const LIST_VALUES: usize = 10_000;
 pub enum Database {
     /// `postgres://`
     Postgres(Box<Postgres>),
+    /// `mysql://`
+    Mysql(Box<Mysql>),
     /// `sqlite:path`
     Sqlite(Sqlite),
 }
@@ -50,11 +53,16 @@ impl Database {
                 url, role, policy,
             )?)));
         }
+        if text.starts_with("mysql://") {
+            return Ok(Database::Mysql(Box::new(Mysql::new(url, role, policy)?)));
+        }
         Err(Error::new(
             Remedy::FixSettings,
             format!("opening {}: a URL of unknown form", role.name),
         )
-        .with_hint("expected postgres://user:password@host:port/database or sqlite:path"))
+        .with_hint(
+            "expected postgres:// or mysql:// with user:password@host:port/database, or sqlite:path",
+        ))
     }
 
     /// A database of a Redshift cluster, with temporary credentials from AWS for every connection:
@@ -78,6 +86,7 @@ impl Database {
     pub async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         match self {
             Database::Postgres(database) => database.query(sql, parameters).await,
+            Database::Mysql(database) => database.query(sql, parameters).await,
             Database::Sqlite(database) => database.query(sql, parameters).await,
         }
     }
@@ -103,14 +112,15 @@ impl Database {
     pub async fn tls(&self) -> Result<Option<TlsReport>> {
         match self {
             Database::Postgres(database) => database.tls().await.map(Some),
-            Database::Sqlite(_) => Ok(None),
+            // MySQL's driver does not show the certificate.
+            Database::Mysql(_) | Database::Sqlite(_) => Ok(None),
         }
     }
 
     /// The product and its version, for `check`.
     pub async fn version(&self) -> Result<String> {
         let sql = match self {
-            Database::Postgres(_) => "SELECT version() AS version",
+            Database::Postgres(_) | Database::Mysql(_) => "SELECT version() AS version",
             Database::Sqlite(_) => "SELECT 'SQLite ' || sqlite_version() AS version",
         };
         let rows = self.query(sql, &[]).await?;

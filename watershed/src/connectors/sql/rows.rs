@@ -36,6 +36,12 @@ impl Value {
     pub fn personal_id(id: &Personal<i64>) -> Value {
         Value::Integer(*id.inner())
     }
+
+    /// A text about a person, such as a barcode, on its way back to the system of record that it
+    /// came from.
+    pub fn personal_text(text: &Personal<String>) -> Value {
+        Value::Text(text.inner().clone())
+    }
 }
 
 impl fmt::Debug for Value {
