@@ -53,6 +53,14 @@ struct Connected {
     tls: TlsReport,
 }
 
+/// What a statement gave.
+#[derive(Default)]
+struct Answer {
+    rows: Vec<Row>,
+    /// Rows that it was about, by its command tag.
+    changed: u64,
+}
+
 impl Postgres {
     /// Reads the URL; asks nothing of the network yet.
     pub(crate) fn new(url: &Secret, role: Role, policy: Policy) -> Result<Postgres> {
@@ -88,17 +96,26 @@ impl Postgres {
 
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         let what = format!("querying {}", self.role.name);
-        retry(&self.policy, &what, || async {
+        Ok(self.run(&what, sql, parameters).await?.rows)
+    }
+
+    pub(crate) async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        let what = format!("writing to {}", self.role.name);
+        Ok(self.run(&what, sql, parameters).await?.changed)
+    }
+
+    async fn run(&self, what: &str, sql: &str, parameters: &[Value]) -> Result<Answer> {
+        retry(&self.policy, what, || async {
             let connected = self.take().await?;
             let client = &connected.client;
-            let rows = match self.role.protocol {
+            let answer = match self.role.protocol {
                 Protocol::Extended => extended(client, sql, parameters).await,
                 Protocol::Simple => simple(client, &with_literals(sql, parameters)?).await,
             };
-            if rows.is_ok() {
+            if answer.is_ok() {
                 *self.connected.lock().await = Some(connected);
             }
-            rows.map_err(|cause| fault::error(&what, &cause, &Seen::default()))
+            answer.map_err(|cause| fault::error(what, &cause, &Seen::default()))
         })
         .await
     }
@@ -153,26 +170,27 @@ async fn extended(
     client: &Client,
     sql: &str,
     parameters: &[Value],
-) -> Result<Vec<Row>, tokio_postgres::Error> {
+) -> Result<Answer, tokio_postgres::Error> {
     let statement = client.prepare(sql).await?;
     let names: Arc<[String]> = statement
         .columns()
         .iter()
         .map(|column| column.name().to_owned())
         .collect();
-    let rows = client.query_raw(&statement, parameters).await?;
-    pin_mut!(rows);
-    let mut found = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        found.push(Row::new(names.clone(), values::of_row(&row)));
+    let stream = client.query_raw(&statement, parameters).await?;
+    pin_mut!(stream);
+    let mut rows = Vec::new();
+    while let Some(row) = stream.try_next().await? {
+        rows.push(Row::new(names.clone(), values::of_row(&row)));
     }
-    Ok(found)
+    let changed = stream.rows_affected().unwrap_or_default();
+    Ok(Answer { rows, changed })
 }
 
-async fn simple(client: &Client, sql: &str) -> Result<Vec<Row>, tokio_postgres::Error> {
+async fn simple(client: &Client, sql: &str) -> Result<Answer, tokio_postgres::Error> {
     let messages = client.simple_query_raw(sql).await?;
     pin_mut!(messages);
-    let mut found = Vec::new();
+    let mut answer = Answer::default();
     let mut names: Arc<[String]> = Arc::default();
     while let Some(message) = messages.try_next().await? {
         match message {
@@ -186,12 +204,13 @@ async fn simple(client: &Client, sql: &str) -> Result<Vec<Row>, tokio_postgres::
                 let values = (0..row.len())
                     .map(|i| values::of_text(row.try_get(i)))
                     .collect();
-                found.push(Row::new(names.clone(), values));
+                answer.rows.push(Row::new(names.clone(), values));
             }
+            SimpleQueryMessage::CommandComplete(changed) => answer.changed += changed,
             _ => {}
         }
     }
-    Ok(found)
+    Ok(answer)
 }
 
 fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {

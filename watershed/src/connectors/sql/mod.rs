@@ -95,13 +95,31 @@ impl Database {
     pub async fn query_lists(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
         for list in values.chunks(LIST_VALUES) {
-            let places: Vec<String> = (1..=list.len()).map(|i| format!("${i}")).collect();
-            rows.extend(
-                self.query(&sql.replace("{list}", &places.join(", ")), list)
-                    .await?,
-            );
+            rows.extend(self.query(&listed(sql, list), list).await?);
         }
         Ok(rows)
+    }
+
+    /// Runs a statement that changes rows, and tells how many it was about, with those
+    /// that held the new values already.
+    ///
+    /// The statement must be one that may run twice: it is tried again when its answer was lost.
+    pub async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        match self {
+            Database::Postgres(database) => database.execute(sql, parameters).await,
+            Database::Mysql(database) => database.execute(sql, parameters).await,
+            Database::Sqlite(database) => database.execute(sql, parameters).await,
+        }
+    }
+
+    /// Runs a statement whose text has `{list}` once for every list of values, as
+    /// [`Database::execute`] does, and tells how many rows were changed in all.
+    pub async fn execute_lists(&self, sql: &str, values: &[Value]) -> Result<u64> {
+        let mut changed = 0;
+        for list in values.chunks(LIST_VALUES) {
+            changed += self.execute(&listed(sql, list), list).await?;
+        }
+        Ok(changed)
     }
 
     /// How the connection is protected, for `check`; nothing for a file. Connects, if need be.
@@ -157,4 +175,10 @@ impl Database {
         let sql = format!("SELECT {} FROM {table} LIMIT 0", columns.join(", "));
         self.query(&sql, &[]).await.map(|_| ())
     }
+}
+
+/// The text with a placeholder for every value of the list.
+fn listed(sql: &str, list: &[Value]) -> String {
+    let places: Vec<String> = (1..=list.len()).map(|i| format!("${i}")).collect();
+    sql.replace("{list}", &places.join(", "))
 }
