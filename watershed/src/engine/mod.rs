@@ -11,7 +11,7 @@
 //! finished and saved. A page that fails leaves the cursor where it was: the next run reads it
 //! again, so that at most the page in hand is delivered twice and none is lost.
 
-mod accounts;
+pub mod accounts;
 mod report;
 mod stop;
 
