@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use reqwest::header::RETRY_AFTER;
 use reqwest::redirect::Policy as Redirects;
 use tokio::net::TcpStream;
@@ -70,13 +72,11 @@ impl Http {
             _ if status.is_server_error() => Remedy::TryAgain,
             _ => Remedy::FixSettings,
         };
-        let retry_after = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = answer.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok());
         Err(Error::new(remedy, what)
             .caused_by(format!("the answer was {status}"))
-            .with_retry_after(retry_after.map(Duration::from_secs)))
+            .with_retry_after(retry_after.and_then(|value| wait_of(value, Timestamp::now()))))
     }
 
     /// Sends a request and reads the answer's body as text.
@@ -87,6 +87,17 @@ impl Http {
             .await
             .map_err(|cause| broken(what, cause))
     }
+}
+
+/// The wait that `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3).
+fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    // A date that has passed asks for no wait.
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 /// A URL as it may be printed: a query may hold a key, and a user a password.
@@ -146,4 +157,20 @@ fn broken(what: &str, cause: reqwest::Error) -> Error {
         error = inner.source();
     }
     Error::new(remedy, what).caused_by(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let wait = |value| wait_of(value, now).map(|wait| wait.as_secs());
+        assert_eq!(wait(" 90 "), Some(90));
+        assert_eq!(wait("Thu, 01 Jan 2026 12:01:30 GMT"), Some(90));
+        assert_eq!(wait("Thu, 01 Jan 2026 11:00:00 GMT"), Some(0));
+        assert_eq!(wait("soon"), None);
+        assert_eq!(wait("-5"), None);
+    }
 }
