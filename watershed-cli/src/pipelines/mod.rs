@@ -1,6 +1,7 @@
 //! The pipelines: the one list, and a folder for each.
 
 pub mod databases;
+pub mod location_visits;
 pub mod patron_info;
 pub mod pc_reserve;
 pub mod poller;

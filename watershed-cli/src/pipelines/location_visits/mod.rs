@@ -1,0 +1,3 @@
+//! `location-visits`
+mod shoppertrak;
+mod visit;
