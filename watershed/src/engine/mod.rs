@@ -58,7 +58,8 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
             break;
         };
         let (records, next, more) = page?.into_parts();
-        if records.is_empty() {
+        // A stretch without records is done all the same; a page that is none is the end.
+        if records.is_empty() && next == cursor {
             return Ok(());
         }
         // P2: `Page` has checked the order behind the cursor it was given, and this is the saved one.

@@ -1,4 +1,4 @@
-//! `location-visits`: door counters by the quarter of an hour, with repair of bad days.
-
-pub mod recovery;
-pub mod visit;
+//! `location-visits`
+mod recovery;
+mod shoppertrak;
+mod visit;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use jiff::civil::DateTime;
 use watershed::pipeline::Counts;
 
-use crate::pipelines::location_visits::visit::Visit;
+use super::super::visit::Visit;
 
 /// A fresh row of the site and day that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

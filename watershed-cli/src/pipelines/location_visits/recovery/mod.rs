@@ -18,9 +18,10 @@ mod tables;
 
 use jiff::civil::Date;
 use watershed::engine::{ModeReport, Run, accounts};
-use watershed::error::{Error, Remedy, Result};
+use watershed::error::Result;
 use watershed::pipeline::Delivered;
 
+use super::shoppertrak::Reading;
 use super::visit::Visit;
 use ledger::{Fruitless, Ledger};
 use mend::{Mending, mend};
@@ -49,11 +50,11 @@ pub trait Exchange {
 
 /// What ShopperTrak answered.
 pub enum Answer {
-    /// Increments.
-    Visits(Vec<Visit>),
+    /// Increments, and those that are set aside.
+    Visits(Vec<Reading>),
     /// Nothing that can be used; it is logged already.
     Nothing,
-    /// No further request today.
+    /// No further request is allowed.
     LimitReached,
 }
 
@@ -72,6 +73,13 @@ pub struct Recovery<'a, E> {
     pub marks: bool,
     /// Limit of requests, if there is one.
     pub limit: Option<RequestLimit>,
+}
+
+/// How one site and day ended.
+enum Step {
+    Done,
+    Stopped,
+    LimitReached,
 }
 
 /// `DAILY_REQUEST_LIMIT`.
@@ -145,15 +153,20 @@ impl<E: Exchange> Recovery<'_, E> {
             if run.max_pages.is_some_and(|most| done >= most) || run.stop.is_requested() {
                 break;
             }
-            if self.limit.is_some_and(|limit| limit.is_used_up(ledger)) {
-                tracing::info!(
-                    "recovery ends: the rest of DAILY_REQUEST_LIMIT is for the next poll"
-                );
-                note(run, "not asked for, DAILY_REQUEST_LIMIT", number - done);
-                break;
-            }
-            if self.recover(&at, ask, ledger, run).await?.is_none() {
-                break;
+            let step = match self.limit.is_some_and(|limit| limit.is_used_up(ledger)) {
+                true => Step::LimitReached,
+                false => self.recover(&at, ask, ledger, run).await?,
+            };
+            match step {
+                Step::Done => note(run, "sites and days asked for", 1),
+                Step::Stopped => break,
+                Step::LimitReached => {
+                    tracing::info!(
+                        "recovery ends: the rest of DAILY_REQUEST_LIMIT is for the next poll"
+                    );
+                    note(run, "not asked for, DAILY_REQUEST_LIMIT", number - done);
+                    break;
+                }
             }
             (run.progress)(&run.report);
             if (done + 1) % SAVE_EVERY == 0 {
@@ -163,14 +176,14 @@ impl<E: Exchange> Recovery<'_, E> {
         Ok(())
     }
 
-    /// Asks for one site and day, and mends it; nothing when a stop came in between.
+    /// Asks for one site and day, and mends it.
     async fn recover(
         &self,
         at: &SiteDay,
         ask: Ask,
         ledger: &mut Ledger,
         run: &mut Run<'_>,
-    ) -> Result<Option<()>> {
+    ) -> Result<Step> {
         let stop = run.stop.clone();
         let before = self.exchange.requests();
         // P7: a question changes nothing outside.
@@ -179,31 +192,24 @@ impl<E: Exchange> Recovery<'_, E> {
             ledger.add_requests(limit.today, self.exchange.requests() - before);
         }
         let Some(answer) = answer else {
-            return Ok(None);
+            return Ok(Step::Stopped);
         };
-        note(run, "sites and days asked for", 1);
         match answer? {
-            Answer::Visits(visits) => {
+            Answer::Visits(readings) => {
                 // P7: what has begun to be sent is finished and marked, if the other side answers.
-                let repair = self.repair(at, ask, visits, ledger, run);
-                let repaired = stop.or_finish(repair).await.transpose()?;
-                if repaired.is_none() {
+                let repair = self.repair(at, ask, readings, ledger, run);
+                if stop.or_finish(repair).await.transpose()?.is_none() {
                     tracing::warn!("{at} was abandoned: it will be asked for again");
+                    return Ok(Step::Stopped);
                 }
-                Ok(repaired)
+                Ok(Step::Done)
             }
             Answer::Nothing => {
                 note(run, "without an answer", 1);
                 ledger.tried_in_vain(at, Fruitless::NoAnswer);
-                Ok(Some(()))
+                Ok(Step::Done)
             }
-            Answer::LimitReached => Err(Error::new(
-                Remedy::TryAgain,
-                format!("asking ShopperTrak for {at}: API limit exceeded"),
-            )
-            .with_hint(
-                "the next run asks for what is left; DAILY_REQUEST_LIMIT ends the recovery before",
-            )),
+            Answer::LimitReached => Ok(Step::LimitReached),
         }
     }
 
@@ -211,11 +217,19 @@ impl<E: Exchange> Recovery<'_, E> {
         &self,
         at: &SiteDay,
         ask: Ask,
-        visits: Vec<Visit>,
+        readings: Vec<Reading>,
         ledger: &mut Ledger,
         run: &mut Run<'_>,
     ) -> Result<()> {
-        let read = visits.len() as u64;
+        let read = readings.len() as u64;
+        let mut visits = Vec::with_capacity(readings.len());
+        let mut letters = Vec::new();
+        for reading in readings {
+            match reading {
+                Ok(visit) => visits.push(visit),
+                Err(letter) => letters.push(*letter),
+            }
+        }
         let Mending {
             send,
             replaced,
@@ -230,11 +244,12 @@ impl<E: Exchange> Recovery<'_, E> {
         };
         tracing::trace!(room = "recovery sent");
         accounts::left_out(NAME, sent, &delivered)?;
-        let set_aside = delivered.set_aside.len() as u64;
-        let left_out = delivered.skipped.total() + set_aside;
+        let left_out = delivered.skipped.total() + delivered.set_aside.len() as u64;
+        letters.extend(delivered.set_aside);
+        let set_aside = letters.len() as u64;
 
         // P1: what was set aside is durable before anything says that it was dealt with.
-        run.dead_letters.keep(&delivered.set_aside).await?;
+        run.dead_letters.keep(&letters).await?;
         tracing::trace!(room = "recovery set aside");
 
         // P1: a row is stale only once its replacement is durable. Which of them was left out, the

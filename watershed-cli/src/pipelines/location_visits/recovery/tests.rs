@@ -14,6 +14,7 @@ use watershed::connectors::objects::Object;
 use watershed::connectors::sql::Database;
 use watershed::dead_letters::DeadLetters;
 use watershed::engine::{Report, Stop};
+use watershed::error::{Error, Remedy};
 use watershed::pipeline::DeadLetter;
 use watershed::privacy::Secret;
 use watershed::retry::Policy;
@@ -44,6 +45,8 @@ struct Doors {
     folder: TempDir,
     /// What ShopperTrak answers, by day and site; nothing for others.
     answers: BTreeMap<(String, String), Vec<Visit>>,
+    /// Stands at the end of every answer.
+    malformed: Vec<DeadLetter>,
     asked: RefCell<Vec<String>>,
     sent: RefCell<Vec<Visit>>,
     stream: Cell<Stream>,
@@ -70,7 +73,14 @@ impl Exchange for Doors {
             return Ok(Answer::LimitReached);
         }
         let answer = self.answers.get(&(at.day.to_string(), at.site.clone()));
-        Ok(answer.cloned().map_or(Answer::Nothing, Answer::Visits))
+        let Some(visits) = answer.cloned() else {
+            return Ok(Answer::Nothing);
+        };
+        let malformed = self.malformed.iter().cloned();
+        let malformed = malformed.map(|letter| Err(Box::new(letter)));
+        Ok(Answer::Visits(
+            visits.into_iter().map(Ok).chain(malformed).collect(),
+        ))
     }
 
     async fn send(&self, visits: Vec<Visit>) -> Result<Delivered> {
@@ -80,12 +90,7 @@ impl Exchange for Doors {
             Stream::Skips => delivered.skipped.add("not sent", visits.len() as u64),
             Stream::SetsTheFirstAside => {
                 self.sent.borrow_mut().extend(visits.into_iter().skip(1));
-                delivered.set_aside.push(DeadLetter {
-                    key: None,
-                    position: String::new(),
-                    reason: "too large".into(),
-                    record: None,
-                });
+                delivered.set_aside.push(letter("too large"));
             }
             Stream::Fails => return Err(Error::new(Remedy::TryAgain, "sending")),
         }
@@ -102,6 +107,7 @@ impl Doors {
         let doors = Doors {
             folder: TempDir::new().unwrap(),
             answers: BTreeMap::new(),
+            malformed: Vec::new(),
             asked: RefCell::default(),
             sent: RefCell::default(),
             stream: Cell::new(Stream::Takes),
@@ -137,7 +143,7 @@ impl Doors {
     /// Makes ShopperTrak answer for `DAY`: door, hour, enters.
     fn answers(&mut self, site: &str, visits: &[(Option<i32>, i8, i32)]) {
         let visit = |(orbit, hour, enters): &(Option<i32>, i8, i32)| Visit {
-            site: Some(site.trim().to_owned()),
+            site: Some(site.into()),
             orbit: *orbit,
             start: DAY.parse::<Date>().unwrap().at(*hour, 0, 0, 0),
             enters: Some(*enters),
@@ -198,6 +204,15 @@ impl Doors {
 
     fn asked(&self) -> Vec<String> {
         self.asked.borrow_mut().drain(..).collect()
+    }
+}
+
+fn letter(reason: &str) -> DeadLetter {
+    DeadLetter {
+        key: None,
+        position: String::new(),
+        reason: reason.into(),
+        record: None,
     }
 }
 
@@ -501,20 +516,29 @@ async fn enough_requests_are_left_for_the_next_poll() {
 }
 
 #[tokio::test]
-async fn a_reached_limit_ends_the_run_and_keeps_what_was_done() {
+async fn when_no_request_is_allowed_any_more_the_recovery_ends() {
     let mut doors = Doors::new();
     for site in ["aa", "ab", "ac"] {
         doors.rows(site, &[(Some(1), 9, false, true, 0)]);
     }
     doors.answers("aa", &[(Some(1), 9, 1)]);
     doors.limit_at = Some("ab");
-    let (report, result) = run_at(&state().await, &doors.recovery()).await;
-    let error = result.unwrap_err();
-    assert_eq!(error.remedy(), Remedy::TryAgain);
-    assert!(error.in_one_line().contains("API limit exceeded"));
+    let report = run(&doors.recovery()).await;
     assert_eq!(doors.asked().len(), 2);
-    assert_eq!(report.modes[0].delivered, 1);
+    assert_eq!(report.delivered, 1);
+    assert_eq!(report.noted.get("not asked for, DAILY_REQUEST_LIMIT"), 2);
     assert_eq!(doors.fresh(), (vec![2, 3], vec![1]));
+}
+
+#[tokio::test]
+async fn malformed_increments_are_set_aside_and_the_others_mend() {
+    let mut doors = Doors::new();
+    doors.rows("aa", &[(Some(1), 9, false, true, 0)]);
+    doors.answers("aa", &[(Some(1), 9, 1)]);
+    doors.malformed = vec![letter("startTime: expected HHMMSS")];
+    let report = run(&doors.recovery()).await;
+    assert_eq!((report.read, report.delivered, report.set_aside), (2, 1, 1));
+    assert_eq!(doors.fresh(), (vec![], vec![1]));
 }
 
 /// P7
