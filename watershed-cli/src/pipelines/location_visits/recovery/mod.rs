@@ -16,6 +16,8 @@ mod mend;
 mod plan;
 mod tables;
 
+use std::collections::BTreeSet;
+
 use jiff::civil::Date;
 use watershed::engine::{ModeReport, Run, accounts};
 use watershed::error::Result;
@@ -65,7 +67,7 @@ pub struct Recovery<'a, E> {
     /// Redshift.
     pub tables: Tables,
     /// All sites; without them missing ones are not looked for.
-    pub sites: Option<Vec<String>>,
+    pub sites: Option<BTreeSet<String>>,
     /// The days.
     pub window: Window,
     /// Whether rows are marked stale. Not in a dry run, with `IGNORE_UPDATE`, and with
@@ -125,7 +127,7 @@ impl<E: Exchange> Recovery<'_, E> {
             true => Stored::default(),
             false => self.tables.stored(self.window).await?,
         };
-        let plan = plan(self.window, &stored, self.sites.as_deref(), ledger);
+        let plan = plan(self.window, &stored, self.sites.as_ref(), ledger);
         let requests = plan.requests.iter().map(|(at, _)| at);
         ledger.keep(requests.chain(&plan.waiting));
         for at in &plan.waiting {

@@ -115,19 +115,15 @@ pub struct Plan {
 }
 
 /// Decides what is asked for. Without a list of sites nothing is missing.
-pub fn plan(window: Window, stored: &Stored, sites: Option<&[String]>, ledger: &Ledger) -> Plan {
-    let sites: BTreeSet<&str> = sites
-        .unwrap_or_default()
-        .iter()
-        .map(|site| site.trim())
-        .filter(|site| !site.is_empty())
-        .collect();
+pub fn plan(
+    window: Window,
+    stored: &Stored,
+    sites: Option<&BTreeSet<String>>,
+    ledger: &Ledger,
+) -> Plan {
     let all = window.days().flat_map(|day| {
-        let site_day = move |site: &&str| SiteDay {
-            day,
-            site: (*site).to_owned(),
-        };
-        sites.iter().map(site_day).collect::<Vec<_>>()
+        let sites = sites.into_iter().flatten().cloned();
+        sites.map(move |site| SiteDay { day, site })
     });
     let missing = all
         .filter(|at| !stored.found.contains(at))
@@ -168,7 +164,7 @@ mod tests {
         SiteDay { day, site }
     }
 
-    fn sites(sites: &[&str]) -> Vec<String> {
+    fn sites(sites: &[&str]) -> BTreeSet<String> {
         sites.iter().map(|site| (*site).to_owned()).collect()
     }
 
@@ -209,8 +205,7 @@ mod tests {
             ..Stored::default()
         };
         let days = window("2024-06-01", "2024-06-03");
-        // A list may name a site twice, or nothing.
-        let all = sites(&["b", "a", "aa 01", "b", " ", ""]);
+        let all = sites(&["b", "a", "aa 01"]);
         let plan = plan(days, &stored, Some(&all), &Ledger::default());
         let expected = [
             "2024-06-01 a",

@@ -326,7 +326,7 @@ async fn missing_days_are_sent_whole_and_mark_nothing() {
         .unwrap();
     unhealthy[1].healthy = false;
     let mut recovery = doors.recovery();
-    recovery.sites = Some(vec!["ab".into(), "aa 01".into()]);
+    recovery.sites = Some(["ab".to_owned(), "aa 01".to_owned()].into());
     let report = run(&recovery).await;
     let asked = doors.asked();
     // Ten days of two sites; closed on one everywhere, one of them on another; found on a third.
