@@ -59,6 +59,7 @@ pub(super) enum Question<'a> {
     /// The visits of all sites.
     AllSites,
     /// Those of one site.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the recovery asks it"))]
     Site(&'a str),
 }
 
@@ -143,7 +144,7 @@ impl fmt::Display for Question<'_> {
 
 impl Question<'_> {
     /// What is being tried, for errors and the log.
-    fn tried(self, day: Date) -> String {
+    pub fn tried(self, day: Date) -> String {
         match self {
             // Alarms look for the first words.
             Question::AllSites => format!("Failed to retrieve all sites visits data of {day}"),
