@@ -17,7 +17,7 @@ use watershed::error::Result;
 use watershed::settings::{Setting, Settings};
 
 /// All pipelines, in the order in which they are listed.
-pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB];
+pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB, location_visits::JOB];
 
 /// A pipeline as the command line sees it.
 pub struct Job {

@@ -13,5 +13,6 @@ mod pressure;
 mod production;
 mod program;
 mod reading;
+mod recovery;
 mod screens;
 mod world;

@@ -21,9 +21,8 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use watershed::engine::{ModeReport, Run, accounts};
 use watershed::error::Result;
-use watershed::pipeline::Delivered;
+use watershed::pipeline::{Delivered, Transformed};
 
-use super::shoppertrak::Reading;
 use super::visit::Visit;
 use ledger::{Fruitless, Ledger};
 use mend::{Mending, mend};
@@ -39,8 +38,8 @@ const SAVE_EVERY: u64 = 50;
 
 /// ShopperTrak and the stream, as the recovery needs them.
 pub trait Exchange {
-    /// Asks for a site and day; for [`Ask::Unhealthy`] it answers with healthy increments alone.
-    /// Errors end the run.
+    /// Asks for a site and day; for [`Ask::Unhealthy`] the unhealthy increments of the answer are
+    /// skipped. Errors end the run.
     fn ask(&self, at: &SiteDay, ask: Ask) -> impl Future<Output = Result<Answer>>;
 
     /// Sends increments; `Ok` means that they are durable.
@@ -52,8 +51,8 @@ pub trait Exchange {
 
 /// What ShopperTrak answered.
 pub enum Answer {
-    /// Increments, and those that are set aside.
-    Visits(Vec<Reading>),
+    /// Increments.
+    Visits(Transformed<Visit>),
     /// Nothing that can be used; it is logged already.
     Nothing,
     /// No further request is allowed.
@@ -65,9 +64,9 @@ pub struct Recovery<'a, E> {
     /// ShopperTrak and the stream.
     pub exchange: &'a E,
     /// Redshift.
-    pub tables: Tables,
+    pub tables: &'a Tables,
     /// All sites; without them missing ones are not looked for.
-    pub sites: Option<BTreeSet<String>>,
+    pub sites: Option<&'a BTreeSet<String>>,
     /// The days.
     pub window: Window,
     /// Whether rows are marked stale. Not in a dry run, with `IGNORE_UPDATE`, and with
@@ -127,7 +126,7 @@ impl<E: Exchange> Recovery<'_, E> {
             true => Stored::default(),
             false => self.tables.stored(self.window).await?,
         };
-        let plan = plan(self.window, &stored, self.sites.as_ref(), ledger);
+        let plan = plan(self.window, &stored, self.sites, ledger);
         let requests = plan.requests.iter().map(|(at, _)| at);
         ledger.keep(requests.chain(&plan.waiting));
         for at in &plan.waiting {
@@ -197,9 +196,9 @@ impl<E: Exchange> Recovery<'_, E> {
             return Ok(Step::Stopped);
         };
         match answer? {
-            Answer::Visits(readings) => {
+            Answer::Visits(answer) => {
                 // P7: what has begun to be sent is finished and marked, if the other side answers.
-                let repair = self.repair(at, ask, readings, ledger, run);
+                let repair = self.repair(at, ask, answer, ledger, run);
                 if stop.or_finish(repair).await.transpose()?.is_none() {
                     tracing::warn!("{at} was abandoned: it will be asked for again");
                     return Ok(Step::Stopped);
@@ -219,19 +218,17 @@ impl<E: Exchange> Recovery<'_, E> {
         &self,
         at: &SiteDay,
         ask: Ask,
-        readings: Vec<Reading>,
+        answer: Transformed<Visit>,
         ledger: &mut Ledger,
         run: &mut Run<'_>,
     ) -> Result<()> {
-        let read = readings.len() as u64;
-        let mut visits = Vec::with_capacity(readings.len());
-        let mut letters = Vec::new();
-        for reading in readings {
-            match reading {
-                Ok(visit) => visits.push(visit),
-                Err(letter) => letters.push(*letter),
-            }
-        }
+        let Transformed {
+            outputs: visits,
+            skipped: still_bad,
+            set_aside: mut letters,
+            noted,
+        } = answer;
+        let read = (visits.len() + letters.len()) as u64 + still_bad.total();
         let Mending {
             send,
             replaced,
@@ -267,6 +264,7 @@ impl<E: Exchange> Recovery<'_, E> {
         tracing::trace!(room = "recovery marked");
 
         // P3
+        skipped.add_all(&still_bad);
         skipped.add_all(&delivered.skipped);
         let done = read - skipped.total() - set_aside;
         let mode = mode(run);
@@ -275,6 +273,7 @@ impl<E: Exchange> Recovery<'_, E> {
         mode.delivered += done;
         mode.skipped.add_all(&skipped);
         mode.set_aside += set_aside;
+        mode.noted.add_all(&noted);
         mode.noted.add("marked stale", marked);
         mode.noted.add("stored with other counts", different);
         tracing::info!(

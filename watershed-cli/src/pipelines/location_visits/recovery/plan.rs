@@ -35,11 +35,6 @@ impl Window {
         self.start >= self.end
     }
 
-    /// Whether a day is one of them.
-    pub fn contains(&self, day: Date) -> bool {
-        (self.start..self.end).contains(&day)
-    }
-
     /// Whether a day has only just come into the window, or is about to leave it: the last two
     /// days at either end, which are asked for in every run.
     pub fn is_at_an_end(&self, day: Date) -> bool {

@@ -43,9 +43,10 @@ enum Stream {
 /// The outside world of a test.
 struct Doors {
     folder: TempDir,
+    tables: Tables,
     /// What ShopperTrak answers, by day and site; nothing for others.
     answers: BTreeMap<(String, String), Vec<Visit>>,
-    /// Stands at the end of every answer.
+    /// Stands in every answer.
     malformed: Vec<DeadLetter>,
     asked: RefCell<Vec<String>>,
     sent: RefCell<Vec<Visit>>,
@@ -76,11 +77,11 @@ impl Exchange for Doors {
         let Some(visits) = answer.cloned() else {
             return Ok(Answer::Nothing);
         };
-        let malformed = self.malformed.iter().cloned();
-        let malformed = malformed.map(|letter| Err(Box::new(letter)));
-        Ok(Answer::Visits(
-            visits.into_iter().map(Ok).chain(malformed).collect(),
-        ))
+        Ok(Answer::Visits(Transformed {
+            outputs: visits,
+            set_aside: self.malformed.clone(),
+            ..Transformed::default()
+        }))
     }
 
     async fn send(&self, visits: Vec<Visit>) -> Result<Delivered> {
@@ -104,8 +105,17 @@ impl Exchange for Doors {
 
 impl Doors {
     fn new() -> Doors {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("redshift.db");
+        let url = Secret::new(format!("sqlite:{}", path.display()));
+        let policy = Policy::within(Duration::from_secs(5));
         let doors = Doors {
-            folder: TempDir::new().unwrap(),
+            tables: Tables {
+                database: Database::open(&url, REDSHIFT, policy).unwrap(),
+                visits: "location_visits".into(),
+                closures: "location_closures_v2".into(),
+            },
+            folder,
             answers: BTreeMap::new(),
             malformed: Vec::new(),
             asked: RefCell::default(),
@@ -183,15 +193,9 @@ impl Doors {
     }
 
     fn recovery(&self) -> Recovery<'_, Doors> {
-        let url = Secret::new(format!("sqlite:{}", self.path().display()));
-        let policy = Policy::within(Duration::from_secs(5));
         Recovery {
             exchange: self,
-            tables: Tables {
-                database: Database::open(&url, REDSHIFT, policy).unwrap(),
-                visits: "location_visits".into(),
-                closures: "location_closures_v2".into(),
-            },
+            tables: &self.tables,
             sites: None,
             window: Window {
                 start: "2024-06-10".parse().unwrap(),
@@ -325,8 +329,9 @@ async fn missing_days_are_sent_whole_and_mark_nothing() {
         .get_mut(&(DAY.into(), "aa 01".into()))
         .unwrap();
     unhealthy[1].healthy = false;
+    let sites = ["ab".to_owned(), "aa 01".to_owned()].into();
     let mut recovery = doors.recovery();
-    recovery.sites = Some(["ab".to_owned(), "aa 01".to_owned()].into());
+    recovery.sites = Some(&sites);
     let report = run(&recovery).await;
     let asked = doors.asked();
     // Ten days of two sites; closed on one everywhere, one of them on another; found on a third.

@@ -143,7 +143,7 @@ impl fmt::Display for Question<'_> {
 
 impl Question<'_> {
     /// What is being tried, for errors and the log.
-    fn tried(self, day: Date) -> String {
+    pub fn tried(self, day: Date) -> String {
         match self {
             // Alarms look for the first words.
             Question::AllSites => format!("Failed to retrieve all sites visits data of {day}"),
