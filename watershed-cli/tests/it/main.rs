@@ -7,6 +7,7 @@ mod demo;
 mod fixture;
 mod interrupted;
 mod interruption;
+mod location_visits;
 mod modes;
 mod pc_reserve;
 mod pressure;

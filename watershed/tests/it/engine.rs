@@ -482,3 +482,49 @@ async fn every_run_after_the_last_page_finds_nothing_and_writes_nothing() {
     assert_eq!(pipeline.delivered(), Vec::from_iter(1..=LAST));
     assert_eq!(saved(&state).await, LAST);
 }
+
+/// Three stretches of two numbers, of which the middle one is empty.
+struct Stretches(Mutex<Vec<usize>>);
+
+impl Pipeline for Stretches {
+    const NAME: &'static str = "stretches";
+    type Cursor = At;
+    type Input = u64;
+    type Output = u64;
+
+    async fn poll(&self, after: &At) -> Result<Page<u64, At>> {
+        let next = after.0 + 1;
+        match next {
+            1 | 3 => Page::stretch(after, vec![next, next], At(next), true),
+            2 => Page::stretch(after, vec![], At(next), true),
+            _ => Page::new(after, vec![], false),
+        }
+    }
+
+    async fn transform(&self, inputs: Vec<u64>) -> Result<Transformed<u64>> {
+        Ok(Transformed {
+            outputs: inputs,
+            ..Transformed::default()
+        })
+    }
+
+    async fn deliver(&self, outputs: Vec<u64>) -> Result<Delivered> {
+        self.0.lock().unwrap().push(outputs.len());
+        Ok(Delivered::default())
+    }
+}
+
+#[tokio::test]
+async fn a_stretch_without_records_moves_the_cursor_and_the_run_goes_on() {
+    for (most, at) in [(Some(2), 2), (None, 3)] {
+        let state = Object::in_memory("state.json");
+        let (start, mut run) = begin(&state).await;
+        run.max_pages = most;
+        engine::run(&Stretches(Mutex::default()), start, &mut run)
+            .await
+            .unwrap();
+        assert_eq!(saved(&state).await, at);
+        assert_eq!(run.report.modes[0].pages, at);
+        assert_eq!(run.report.modes[0].read, 2 * at.div_ceil(2));
+    }
+}
