@@ -460,9 +460,45 @@ in_both_worlds! {
         world.poll().await.expect(0).says("the rest of DAILY_REQUEST_LIMIT is for the next poll");
         // Five, less one day's poll, which may take two.
         assert_eq!(world.asked().len(), 3);
-        assert_eq!(world.state().await["recovery"]["requests"], json!({"on": "2024-07-01", "made": 3}));
+        assert_eq!(world.state().await["recovery"]["today"], json!({"on": "2024-07-01", "requests": 3}));
         world.poll().await.expect(0);
         assert_eq!(world.asked().len(), 0, "another run of that day");
+    }
+
+    // The consumer takes its time: a second run on that day must not send everything again.
+    async fn what_was_sent_today_is_not_missing(world) {
+        world.prepare().await;
+        world.start_at("2024-06-28").await;
+        world.all_sites(&["aa"]);
+        for day in 1..=27 {
+            world.in_redshift(&format!("INSERT INTO location_visits_qa (shoppertrak_site_id, increment_start, enters, is_healthy_data, is_fresh) VALUES ('aa', '2024-06-{day:02} 10:00:00', 1, true, true)")).await;
+        }
+        let increments = [("EP 01", "01", "0900", 3)];
+        for day in ["2024-06-29", "2024-06-30", "2024-07-01"] {
+            world.answers_with("allsites", day, &site("aa", day, &increments));
+        }
+        world.answers_with("site/aa", "2024-06-28", &site("aa", "2024-06-28", &increments));
+        // The poll ends with an error behind its first day, so that the recovery does not run.
+        world.answers_with("allsites", "2024-06-30", "<sites><error>E107</error></sites>");
+        world.poll().await.expect(4);
+        world.answers_with("allsites", "2024-06-30", &site("aa", "2024-06-30", &increments));
+        world.asked();
+        world.poll().await.expect(0);
+        assert_eq!(world.asked(), ["allsites 2024-06-30", "site/aa 2024-06-28"]);
+        world.poll().await.expect(0).says("3 were sent today");
+        assert_eq!(world.asked(), [""; 0]);
+        assert_eq!(world.delivered().await.len(), 3);
+
+        // Tomorrow it is taken for lost, unless it has arrived.
+        world.set("AS_OF", "2024-07-02T12:00:00+00:00");
+        let sent = world.delivered().await;
+        let kept = sent.into_iter().filter(|record| record["increment_start"] != "2024-06-28 09:00:00");
+        for record in kept {
+            let start = record["increment_start"].as_str().unwrap();
+            world.in_redshift(&format!("INSERT INTO location_visits_qa (shoppertrak_site_id, increment_start, is_healthy_data, is_fresh) VALUES ('aa', '{start}', true, true)")).await;
+        }
+        world.poll().await.expect(0);
+        assert_eq!(world.asked(), ["allsites 2024-07-01", "site/aa 2024-06-28"]);
     }
 
     // P7

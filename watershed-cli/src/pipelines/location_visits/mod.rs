@@ -263,9 +263,23 @@ impl House {
             let passed = all_sites.passed.into_inner();
             mode.noted.add("bad days passed", passed);
         }
+        let noted = self.note_poll(run).await;
         result?;
+        noted?;
         let stopped_at = all_sites.stopped_at.into_inner();
         Ok(stopped_at.expect("no holder panics").map_or(Ok(()), Err))
+    }
+
+    /// Tells the recovery of later runs which days were polled, if any were.
+    async fn note_poll(&self, run: &mut Run<'_>) -> Result<()> {
+        let last = LastPollDate::read(run.state.members())?;
+        if self.tables.is_none() || last.is_none_or(|last| last <= self.cursor) {
+            return Ok(());
+        }
+        let stop = run.stop.clone();
+        let note = recovery::note_poll(run, self.config.today, self.cursor.0);
+        // P7: if the other side answers.
+        stop.or_finish(note).await.unwrap_or(Ok(()))
     }
 
     /// The recovery of the days that were polled before this run.
@@ -275,7 +289,6 @@ impl House {
         // The next poll asks for what this one has left, and for a day that is not over yet.
         let left = (config.last_day - cursor.0).get_days().max(0) as u64 + 1;
         let limit = config.requests_a_day.map(|a_day| RequestLimit {
-            today: config.today,
             a_day,
             next_poll: left * config.requests_a_poll,
         });
@@ -284,6 +297,7 @@ impl House {
             tables,
             sites: self.sites.as_ref(),
             window: Window::new(config.today, self.cursor.0),
+            today: config.today,
             marks: config.marks && !self.dry_run,
             limit,
         })

@@ -1,12 +1,15 @@
-//! What was asked for in vain, so that a site which never answers does not use up the requests of
-//! those that do. It is the member `recovery` of the state:
+//! What the runs before have tried. It is the member `recovery` of the state:
 //!
 //! ```json
 //! "recovery": {
-//!   "requests": {"on": "2024-07-01", "made": 57},
+//!   "today": {"on": "2024-07-01", "requests": 57, "polled_behind": "2024-06-29", "sent": {"2024-06-18": ["dd"]}},
 //!   "in_vain": {"2024-06-10": {"aa 01": {"tries": 4, "passed": 1, "last": "no answer"}}}
 //! }
 //! ```
+//!
+//! A site that is asked for in vain again and again waits, so that it does not use up the requests
+//! of those that answer. And what was sent on this day may not be in the table yet: a second run
+//! must not take it for missing, and send it again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,23 +25,31 @@ const MEMBER: &str = "recovery";
 const TRIES: u32 = 3;
 
 /// From then on it is asked for every third run: so many runs in between pass it by.
-const PASSES: u32 = 2;
+const PASSES: u64 = 2;
 
-/// Tries of the sites and days in the window that have brought nothing since they last did.
+/// The ledger. Its tries are those that have brought nothing since one last did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Ledger {
     #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<Requests>,
+    today: Option<Today>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     in_vain: BTreeMap<Date, BTreeMap<String, Tries>>,
 }
 
-/// Requests of one day in all runs, against `DAILY_REQUEST_LIMIT`.
+/// What all runs of one day have done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Requests {
+struct Today {
     on: Date,
-    made: u64,
+    /// Requests, against `DAILY_REQUEST_LIMIT`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    requests: u64,
+    /// The days behind this one were polled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    polled_behind: Option<Date>,
+    /// Missing sites and days that something was sent of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sent: BTreeMap<Date, BTreeSet<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,11 +57,11 @@ struct Tries {
     tries: u32,
     /// Runs that have passed it by since the last try.
     #[serde(default, skip_serializing_if = "is_zero")]
-    passed: u32,
+    passed: u64,
     last: Fruitless,
 }
 
-fn is_zero(number: &u32) -> bool {
+fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -70,17 +81,19 @@ pub enum Fruitless {
 
 impl Ledger {
     /// Reads the state's member. All it does is to spare requests, so that one which cannot be read
-    /// is begun anew.
-    pub fn read(members: &Members) -> Ledger {
+    /// is begun anew; what was done on another day than this is forgotten.
+    pub fn read(members: &Members, today: Date) -> Ledger {
         let Some(member) = members.get(MEMBER) else {
             return Ledger::default();
         };
-        Ledger::deserialize(member).unwrap_or_else(|cause| {
+        let mut ledger = Ledger::deserialize(member).unwrap_or_else(|cause| {
             tracing::warn!(
                 "the state's member {MEMBER} cannot be read, and is begun anew: {cause}"
             );
             Ledger::default()
-        })
+        });
+        ledger.today = ledger.today.filter(|day| day.on == today);
+        ledger
     }
 
     /// Writes the state's member; an empty one is none.
@@ -144,16 +157,57 @@ impl Ledger {
         }
     }
 
-    /// Requests made on a day so far.
-    pub fn requests_on(&self, day: Date) -> u64 {
-        let requests = self.requests.as_ref().filter(|requests| requests.on == day);
-        requests.map_or(0, |requests| requests.made)
+    fn today(&mut self, on: Date) -> &mut Today {
+        // `read` has forgotten every other day.
+        self.today.get_or_insert(Today {
+            on,
+            requests: 0,
+            polled_behind: None,
+            sent: BTreeMap::new(),
+        })
     }
 
-    /// Counts requests of a day; those of other days are forgotten.
-    pub fn add_requests(&mut self, on: Date, number: u64) {
-        let made = self.requests_on(on) + number;
-        self.requests = Some(Requests { on, made });
+    /// Requests made today so far.
+    pub fn requests(&self) -> u64 {
+        self.today.as_ref().map_or(0, |today| today.requests)
+    }
+
+    /// Counts requests of today.
+    pub fn add_requests(&mut self, today: Date, number: u64) {
+        self.today(today).requests += number;
+    }
+
+    /// The days behind this one were polled today.
+    pub fn polled_behind(&mut self, today: Date, last: Date) {
+        let behind = &mut self.today(today).polled_behind;
+        *behind = Some(behind.map_or(last, |earlier| earlier.min(last)));
+    }
+
+    /// Something was sent today of a site and day that was missing.
+    pub fn sent_missing(&mut self, today: Date, at: &SiteDay) {
+        let day = self.today(today).sent.entry(at.day).or_default();
+        day.insert(at.site.clone());
+    }
+
+    /// Whether what seems to be missing was sent today, and the table does not show it yet: that
+    /// site and day, or all of a day that was polled today and has no row at all.
+    pub fn is_on_its_way(&self, at: &SiteDay, found: &BTreeSet<SiteDay>) -> bool {
+        let Some(today) = &self.today else {
+            return false;
+        };
+        let of_day = today.sent.get(&at.day);
+        let polled = today.polled_behind.is_some_and(|last| last < at.day);
+        let first = SiteDay {
+            day: at.day,
+            site: String::new(),
+        };
+        let has_rows = || {
+            found
+                .range(first..)
+                .next()
+                .is_some_and(|row| row.day == at.day)
+        };
+        of_day.is_some_and(|sites| sites.contains(&at.site)) || (polled && !has_rows())
     }
 }
 
@@ -231,19 +285,31 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.tried_in_vain(&at("2024-06-15", "aa"), Fruitless::NoAnswer);
         ledger.passed(&at("2024-06-15", "aa"));
-        ledger.add_requests(date("2024-07-01"), 7);
+        let today = date("2024-07-01");
+        ledger.add_requests(today, 7);
+        ledger.polled_behind(today, date("2024-06-29"));
+        ledger.sent_missing(today, &at("2024-06-18", "dd"));
         let mut members = Members::new();
         members.insert("last_poll_date".into(), "2024-06-30".into());
         ledger.write(&mut members);
         let expected = json!({
             "last_poll_date": "2024-06-30",
             "recovery": {
-                "requests": {"on": "2024-07-01", "made": 7},
+                "today": {
+                    "on": "2024-07-01",
+                    "requests": 7,
+                    "polled_behind": "2024-06-29",
+                    "sent": {"2024-06-18": ["dd"]},
+                },
                 "in_vain": {"2024-06-15": {"aa": {"tries": 1, "passed": 1, "last": "no answer"}}},
             },
         });
         assert_eq!(json!(members), expected);
-        assert_eq!(Ledger::read(&members), ledger);
+        assert_eq!(Ledger::read(&members, today), ledger);
+        let mut tomorrow = Ledger::read(&members, date("2024-07-02"));
+        assert_eq!(tomorrow.requests(), 0);
+        tomorrow.today = ledger.today.clone();
+        assert_eq!(tomorrow, ledger, "only the day is forgotten");
         Ledger::default().write(&mut members);
         assert_eq!(json!(members), json!({"last_poll_date": "2024-06-30"}));
     }
@@ -258,18 +324,33 @@ mod tests {
             json!({"in_vain": {"2024-06-15": {"aa": {"tries": -1, "last": "no answer"}}}}),
         ] {
             let members = [("recovery".to_owned(), member)].into_iter().collect();
-            assert_eq!(Ledger::read(&members), Ledger::default());
+            let read = Ledger::read(&members, date("2024-07-01"));
+            assert_eq!(read, Ledger::default());
         }
     }
 
     #[test]
-    fn requests_count_for_their_day() {
+    fn what_was_sent_today_is_on_its_way_until_the_table_shows_it() {
+        let today = date("2024-07-01");
         let mut ledger = Ledger::default();
-        ledger.add_requests(date("2024-06-30"), 5);
-        ledger.add_requests(date("2024-06-30"), 2);
-        assert_eq!(ledger.requests_on(date("2024-06-30")), 7);
-        assert_eq!(ledger.requests_on(date("2024-07-01")), 0);
-        ledger.add_requests(date("2024-07-01"), 1);
-        assert_eq!(ledger.requests_on(date("2024-07-01")), 1);
+        assert!(!ledger.is_on_its_way(&at("2024-06-30", "aa"), &BTreeSet::new()));
+        ledger.sent_missing(today, &at("2024-06-15", "aa"));
+        ledger.polled_behind(today, date("2024-06-28"));
+        ledger.polled_behind(today, date("2024-06-29"));
+        let found = [at("2024-06-27", "zz"), at("2024-06-30", "zz")].into();
+        for (day, site, on_its_way) in [
+            ("2024-06-15", "aa", true),
+            ("2024-06-15", "ab", false),
+            ("2024-06-14", "aa", false),
+            // Polled before today.
+            ("2024-06-28", "aa", false),
+            // Polled today, and nothing of that day has arrived.
+            ("2024-06-29", "aa", true),
+            // Something has arrived: this site was not there.
+            ("2024-06-30", "aa", false),
+        ] {
+            let is = ledger.is_on_its_way(&at(day, site), &found);
+            assert_eq!(is, on_its_way, "{site} on {day}");
+        }
     }
 }

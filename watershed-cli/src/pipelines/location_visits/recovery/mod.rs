@@ -69,6 +69,8 @@ pub struct Recovery<'a, E> {
     pub sites: Option<&'a BTreeSet<String>>,
     /// The days.
     pub window: Window,
+    /// The day of the run.
+    pub today: Date,
     /// Whether rows are marked stale. Not in a dry run, with `IGNORE_UPDATE`, and with
     /// `IGNORE_KINESIS`, which would leave a stale row without its replacement.
     pub marks: bool,
@@ -86,8 +88,6 @@ enum Step {
 /// `DAILY_REQUEST_LIMIT`.
 #[derive(Clone, Copy)]
 pub struct RequestLimit {
-    /// The day that the requests of this run count for.
-    pub today: Date,
     /// Requests a day.
     pub a_day: u64,
     /// Requests that the next poll may need.
@@ -106,7 +106,7 @@ impl<E: Exchange> Recovery<'_, E> {
             ..ModeReport::default()
         });
         let stop = run.stop.clone();
-        let mut ledger = Ledger::read(run.state.members());
+        let mut ledger = Ledger::read(run.state.members(), self.today);
         // P7: a plan changes nothing outside.
         let Some(plan) = stop.or_abandon(self.plan(&mut ledger)).await else {
             run.report.stopped = true;
@@ -114,6 +114,7 @@ impl<E: Exchange> Recovery<'_, E> {
         };
         let plan = plan?;
         note(run, "left for a later run", plan.waiting.len() as u64);
+        note(run, "sent today and not stored yet", plan.on_their_way);
         let asked = self.ask_for(plan, &mut ledger, run).await;
         run.report.stopped |= stop.is_requested();
         // What was tried is told when the run failed, too; P7: if the other side answers.
@@ -135,19 +136,20 @@ impl<E: Exchange> Recovery<'_, E> {
         let missing = plan.requests.iter().filter(|(_, ask)| *ask == Ask::Missing);
         let missing = missing.count();
         tracing::info!(
-            "recovery from {} to {}: {missing} sites and days are missing, {} are unhealthy, {} are left for a later run",
+            "recovery from {} to {}: {missing} sites and days are missing, {} are unhealthy, {} are left for a later run, {} were sent today",
             self.window.start,
             self.window.end,
             plan.requests.len() - missing,
             plan.waiting.len(),
+            plan.on_their_way,
         );
         Ok(plan)
     }
 
     async fn ask_for(&self, plan: Plan, ledger: &mut Ledger, run: &mut Run<'_>) -> Result<()> {
-        if let Some(limit) = self.limit {
+        if self.limit.is_some() {
             // Those of the poll.
-            ledger.add_requests(limit.today, self.exchange.requests());
+            ledger.add_requests(self.today, self.exchange.requests());
         }
         let number = plan.requests.len() as u64;
         for (done, (at, ask)) in (0..).zip(plan.requests) {
@@ -189,8 +191,8 @@ impl<E: Exchange> Recovery<'_, E> {
         let before = self.exchange.requests();
         // P7: a question changes nothing outside.
         let answer = stop.or_abandon(self.exchange.ask(at, ask)).await;
-        if let Some(limit) = self.limit {
-            ledger.add_requests(limit.today, self.exchange.requests() - before);
+        if self.limit.is_some() {
+            ledger.add_requests(self.today, self.exchange.requests() - before);
         }
         let Some(answer) = answer else {
             return Ok(Step::Stopped);
@@ -282,6 +284,9 @@ impl<E: Exchange> Recovery<'_, E> {
         );
         if done + marked > 0 {
             ledger.tried_with_success(at);
+            if ask == Ask::Missing {
+                ledger.sent_missing(self.today, at);
+            }
         } else if set_aside > 0 {
             ledger.tried_in_vain(at, Fruitless::SetAside);
         } else if left_out == 0 && stale.is_empty() {
@@ -322,8 +327,19 @@ impl<E: Exchange> Recovery<'_, E> {
 
 impl RequestLimit {
     fn is_used_up(self, ledger: &Ledger) -> bool {
-        ledger.requests_on(self.today) + self.next_poll >= self.a_day
+        ledger.requests() + self.next_poll >= self.a_day
     }
+}
+
+/// Remembers that the days behind `last` were polled today. It is saved at once: the run may not
+/// come to its recovery, and the next one must not take for missing what is on its way.
+///
+/// # Errors
+/// Those of the state.
+pub async fn note_poll(run: &mut Run<'_>, today: Date, last: Date) -> Result<()> {
+    let mut ledger = Ledger::read(run.state.members(), today);
+    ledger.polled_behind(today, last);
+    save(&ledger, run).await
 }
 
 /// Saves the ledger, if it has changed.

@@ -107,6 +107,8 @@ pub struct Plan {
     pub requests: Vec<(SiteDay, Ask)>,
     /// Left for a later run, because asking was in vain so often.
     pub waiting: Vec<SiteDay>,
+    /// Missing sites and days whose increments were sent today, and are not in the table yet.
+    pub on_their_way: u64,
 }
 
 /// Decides what is asked for. Without a list of sites nothing is missing.
@@ -131,7 +133,9 @@ pub fn plan(
         if stored.closures.cover(&at) {
             continue;
         }
-        if ledger.is_due(&at, window) {
+        if ask == Ask::Missing && ledger.is_on_its_way(&at, &stored.found) {
+            plan.on_their_way += 1;
+        } else if ledger.is_due(&at, window) {
             plan.requests.push((at, ask));
         } else {
             plan.waiting.push(at);
@@ -281,6 +285,24 @@ mod tests {
         ];
         assert_eq!(asked(&plan, Ask::Missing), expected);
         assert_eq!(asked(&plan, Ask::Unhealthy), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_sent_today_is_not_missing() {
+        let mut ledger = Ledger::default();
+        ledger.sent_missing(date("2024-07-01"), &at("2024-06-02", "a"));
+        // What is in the table and unhealthy has arrived.
+        ledger.sent_missing(date("2024-07-01"), &at("2024-06-01", "a"));
+        let stored = Stored {
+            found: [at("2024-06-01", "a")].into(),
+            unhealthy: [at("2024-06-01", "a")].into(),
+            ..Stored::default()
+        };
+        let days = window("2024-06-01", "2024-06-04");
+        let plan = plan(days, &stored, Some(&sites(&["a"])), &ledger);
+        assert_eq!(asked(&plan, Ask::Unhealthy), ["2024-06-01 a"]);
+        assert_eq!(asked(&plan, Ask::Missing), ["2024-06-03 a"]);
+        assert_eq!(plan.on_their_way, 1);
     }
 
     #[test]

@@ -201,6 +201,7 @@ impl Doors {
                 start: "2024-06-10".parse().unwrap(),
                 end: "2024-06-20".parse().unwrap(),
             },
+            today: "2024-06-20".parse().unwrap(),
             marks: true,
             limit: None,
         }
@@ -486,12 +487,10 @@ async fn enough_requests_are_left_for_the_next_poll() {
     doors.requests.set(1);
     let place = state().await;
     let mut recovery = doors.recovery();
-    let mut limit = RequestLimit {
-        today: "2024-06-20".parse().unwrap(),
+    recovery.limit = Some(RequestLimit {
         a_day: 8,
         next_poll: 3,
-    };
-    recovery.limit = Some(limit);
+    });
     let (report, result) = run_at(&place, &recovery).await;
     result.unwrap();
     // 8 − 1 − 3
@@ -503,19 +502,17 @@ async fn enough_requests_are_left_for_the_next_poll() {
         1
     );
     assert_eq!(
-        ledger(&place).await["requests"],
-        json!({"on": "2024-06-20", "made": 5})
+        ledger(&place).await["today"],
+        json!({"on": "2024-06-20", "requests": 5})
     );
 
     // A second run on that day has what the first one left, less its own poll: nothing.
     doors.requests.set(1);
-    recovery.limit = Some(limit);
     run_at(&place, &recovery).await.1.unwrap();
     assert_eq!(doors.asked(), [""; 0]);
 
     doors.requests.set(1);
-    limit.today = "2024-06-21".parse().unwrap();
-    recovery.limit = Some(limit);
+    recovery.today = "2024-06-21".parse().unwrap();
     run_at(&place, &recovery).await.1.unwrap();
     assert_eq!(doors.asked().len(), 4);
 }
