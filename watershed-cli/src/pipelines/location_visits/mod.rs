@@ -100,7 +100,10 @@ async fn run(settings: &Settings, options: &Options) -> Outcome {
         Some(Err(error)) => return Outcome::failed(error),
         None => return Outcome::stopped(),
     };
-    let result = house.poll(&mut run).await;
+    let result = match house.poll(&mut run).await {
+        Ok(None) => Ok(()),
+        Ok(Some(error)) | Err(error) => Err(error),
+    };
     Outcome {
         report: run.report,
         dead_letters: run.dead_letters.place().map(str::to_owned),
@@ -191,11 +194,12 @@ impl Config {
 }
 
 impl House {
-    /// Delivers the days behind the cursor.
+    /// Delivers the days behind the cursor. When it stops before one whose answer is unusable, it
+    /// gives the error that the run ends with; nothing else is in doubt then.
     ///
     /// # Errors
-    /// Those of the engine. [`Remedy::FixData`] when the poll stopped at an unusable answer.
-    async fn poll(&self, run: &mut Run<'_>) -> Result<()> {
+    /// Those of the engine; no further request belongs into the run.
+    async fn poll(&self, run: &mut Run<'_>) -> Result<Option<Error>> {
         let shoppertrak = &self.config.shoppertrak;
         let all_sites = AllSites {
             shoppertrak,
@@ -214,10 +218,7 @@ impl House {
         }
         result?;
         let stopped_at = all_sites.stopped_at.into_inner();
-        match stopped_at.expect("no holder panics") {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        Ok(stopped_at.expect("no holder panics"))
     }
 }
 
