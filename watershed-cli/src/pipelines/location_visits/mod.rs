@@ -227,11 +227,12 @@ impl House {
     /// unusable answer, which is about that day alone: the recovery ran all the same.
     async fn run(&self, only: Option<&str>, run: &mut Run<'_>) -> Result<()> {
         let wanted = |mode| only.is_none_or(|only| only == mode);
-        let mut polled = Ok(());
-        if wanted(AllSites::NAME) {
-            // What says nothing about a day leaves no request for the recovery, either.
-            polled = self.poll(run).await?;
-        }
+        // What says nothing about a day leaves no request for the recovery, either.
+        let stopped = match wanted(AllSites::NAME) {
+            true => self.poll(run).await?,
+            false => None,
+        };
+        let polled = stopped.map_or(Ok(()), Err);
         let tables = self.tables.as_ref();
         let Some(tables) = tables.filter(|_| wanted(recovery::NAME) && !run.stop.is_requested())
         else {
@@ -245,8 +246,12 @@ impl House {
         polled.and(recovered)
     }
 
-    /// Delivers the days behind the cursor; gives what stopped it at a day, if something did.
-    async fn poll(&self, run: &mut Run<'_>) -> Result<Result<()>> {
+    /// Delivers the days behind the cursor. When it stops before one whose answer is unusable, it
+    /// gives the error that the run ends with; nothing else is in doubt then.
+    ///
+    /// # Errors
+    /// Those of the engine; no further request belongs into the run.
+    async fn poll(&self, run: &mut Run<'_>) -> Result<Option<Error>> {
         let shoppertrak = &self.config.shoppertrak;
         let all_sites = AllSites {
             shoppertrak,
@@ -267,7 +272,7 @@ impl House {
         result?;
         noted?;
         let stopped_at = all_sites.stopped_at.into_inner();
-        Ok(stopped_at.expect("no holder panics").map_or(Ok(()), Err))
+        Ok(stopped_at.expect("no holder panics"))
     }
 
     /// Tells the recovery of later runs which days were polled, if any were.

@@ -117,7 +117,7 @@ fn situations() -> Vec<Situation> {
             vec![Answer::Error("E108")],
             4,
             3,
-            "Hit retry limit: busy (E108) at each of 3 requests",
+            "Hit retry limit: busy (E108) after 3 requests",
         ),
         about_the_service(
             "busy for ever, the other code",

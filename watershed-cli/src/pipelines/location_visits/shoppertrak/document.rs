@@ -402,15 +402,6 @@ fn value<'a>(attribute: &Attribute<'a>) -> Result<Cow<'a, str>, NotXml> {
     Ok(attribute.value.clone())
 }
 
-impl Number {
-    fn known(self) -> Option<i32> {
-        match self {
-            Number::Is(number) => Some(number),
-            Number::TooLarge | Number::IsNot => None,
-        }
-    }
-}
-
 /// The start times of one entrance, a bit a second.
 struct SeenTimes {
     bits: Box<[u64]>,

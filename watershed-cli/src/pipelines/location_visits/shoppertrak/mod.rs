@@ -182,6 +182,12 @@ impl ShopperTrak {
         self.requests.load(Ordering::Relaxed)
     }
 
+    /// Requests that the allowance leaves; nothing without one.
+    pub fn requests_left(&self) -> Option<u64> {
+        let allowance = self.patience.allowance?;
+        Some(allowance.saturating_sub(self.requests()))
+    }
+
     /// That it is there, without a request; for `check`.
     pub async fn check(&self) -> Result<String> {
         match &self.source {
@@ -216,6 +222,9 @@ impl ShopperTrak {
             if tries >= patience.tries || out_of_time {
                 return self.give_up(question, day, at_last);
             }
+            if self.requests_left() == Some(0) {
+                return Ok(Answer::LimitReached);
+            }
             tracing::info!(
                 "{at_last}: asking again for {} of {day} in {} s (request {} of {})",
                 question,
@@ -237,7 +246,7 @@ impl ShopperTrak {
                 // Alarms look for the first words.
                 let tries = self.patience.tries;
                 Err(error.caused_by(format!(
-                    "Hit retry limit: busy ({code}) at each of {tries} requests"
+                    "Hit retry limit: busy ({code}) after {tries} requests"
                 )))
             }
         }
@@ -301,7 +310,10 @@ fn judge(document: Document, question: Question<'_>, day: Date) -> Result<Verdic
         Some(code @ ("E000" | "E108")) => {
             return Ok(Verdict::Again(AtLast::Busy(code.to_owned())));
         }
-        Some(code) if !code.is_empty() => return Ok(unusable(Fault::Code(code.to_owned()))),
+        Some(code) if !code.is_empty() => {
+            let beginning = code.chars().take(100).collect();
+            return Ok(unusable(Fault::Code(beginning)));
+        }
         _ => {}
     }
     if !document.has_traffic {

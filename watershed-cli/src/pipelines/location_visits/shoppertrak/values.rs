@@ -13,6 +13,16 @@ pub(super) enum Number {
     IsNot,
 }
 
+impl Number {
+    /// The number, if it is one.
+    pub fn known(self) -> Option<i32> {
+        match self {
+            Number::Is(number) => Some(number),
+            Number::TooLarge | Number::IsNot => None,
+        }
+    }
+}
+
 /// Reads a whole number: blanks around it, leading zeros, `+` and `-` are fine.
 pub(super) fn number(text: &str) -> Number {
     let text = text.trim();
