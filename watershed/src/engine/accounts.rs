@@ -16,7 +16,10 @@ pub(super) fn forward<C: Cursor>(mode: &str, cursor: &C, next: &C) -> Result<()>
 }
 
 /// P3, checked on every page and in every build: the sum must be that of the records read.
-pub(super) fn add_up(mode: &str, read: u64, sum: u64) -> Result<()> {
+///
+/// # Errors
+/// [`Remedy::ReportBug`] when it is not.
+pub fn add_up(mode: &str, read: u64, sum: u64) -> Result<()> {
     if read == sum {
         return Ok(());
     }

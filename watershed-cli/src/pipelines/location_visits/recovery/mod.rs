@@ -153,7 +153,7 @@ impl<E: Exchange> Recovery<'_, E> {
         }
         let number = plan.requests.len() as u64;
         for (done, (at, ask)) in (0..).zip(plan.requests) {
-            if run.max_pages.is_some_and(|most| done >= most) || run.stop.is_requested() {
+            if run.max_pages.is_some_and(|most| done >= most) {
                 break;
             }
             let step = match self.limit.is_some_and(|limit| limit.is_used_up(ledger)) {
@@ -238,7 +238,11 @@ impl<E: Exchange> Recovery<'_, E> {
             mut skipped,
             different,
         } = self.mending(at, ask, visits).await?;
+        skipped.add_all(&still_bad);
         let sent = send.len() as u64;
+        // P3, before anything is sent.
+        let sum = sent + skipped.total() + letters.len() as u64;
+        accounts::add_up(NAME, read, sum)?;
         let delivered = match sent {
             0 => Delivered::default(),
             _ => self.exchange.send(send).await?,
@@ -265,10 +269,8 @@ impl<E: Exchange> Recovery<'_, E> {
         };
         tracing::trace!(room = "recovery marked");
 
-        // P3
-        skipped.add_all(&still_bad);
         skipped.add_all(&delivered.skipped);
-        let done = read - skipped.total() - set_aside;
+        let done = sent - left_out;
         let mode = mode(run);
         mode.pages += 1;
         mode.read += read;

@@ -77,11 +77,17 @@ impl Exchange for Doors {
         let Some(visits) = answer.cloned() else {
             return Ok(Answer::Nothing);
         };
-        Ok(Answer::Visits(Transformed {
+        let mut answer = Transformed {
             outputs: visits,
             set_aside: self.malformed.clone(),
             ..Transformed::default()
-        }))
+        };
+        let all = answer.outputs.len();
+        let wanted = |visit: &Visit| ask == Ask::Missing || visit.healthy;
+        answer.outputs.retain(wanted);
+        let unhealthy = all - answer.outputs.len();
+        answer.skipped.add("still unhealthy", unhealthy as u64);
+        Ok(Answer::Visits(answer))
     }
 
     async fn send(&self, visits: Vec<Visit>) -> Result<Delivered> {
@@ -536,10 +542,13 @@ async fn when_no_request_is_allowed_any_more_the_recovery_ends() {
 async fn malformed_increments_are_set_aside_and_the_others_mend() {
     let mut doors = Doors::new();
     doors.rows("aa", &[(Some(1), 9, false, true, 0)]);
-    doors.answers("aa", &[(Some(1), 9, 1)]);
+    doors.answers("aa", &[(Some(1), 9, 1), (Some(1), 10, 0)]);
+    let answer = doors.answers.get_mut(&(DAY.into(), "aa".into())).unwrap();
+    answer[1].healthy = false;
     doors.malformed = vec![letter("startTime: expected HHMMSS")];
     let report = run(&doors.recovery()).await;
-    assert_eq!((report.read, report.delivered, report.set_aside), (2, 1, 1));
+    assert_eq!((report.read, report.delivered, report.set_aside), (3, 1, 1));
+    assert_eq!(report.skipped.get("still unhealthy"), 1);
     assert_eq!(doors.fresh(), (vec![], vec![1]));
 }
 
