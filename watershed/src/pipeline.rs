@@ -19,8 +19,8 @@ pub trait Pipeline: Send + Sync {
     /// What the pipeline, or this mode of it, is called in reports and logs.
     const NAME: &'static str;
 
-    /// Pages that may be read before the one in hand is saved; 0 where a page costs a scarce
-    /// request. The engine is serial today and reads none ahead.
+    /// Pages that may be read before the one in hand is saved: with 2, one is delivered while the
+    /// next is transformed and the one behind it read. 0 where a page costs a scarce request.
     const READ_AHEAD: usize = 0;
 
     /// Where a page ends.

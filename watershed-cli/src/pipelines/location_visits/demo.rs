@@ -184,7 +184,7 @@ fn redshift(path: &Path) -> rusqlite::Result<()> {
                         (day + 1.day()).to_string()
                     ])?;
             }
-            day = day + 1.day();
+            day += 1.day();
         }
     }
     transaction.commit()

@@ -10,8 +10,9 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, Uri};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use tokio::net::TcpListener;
+use tokio::task::yield_now;
 
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -130,7 +131,13 @@ async fn answer(
         }
         Answer::Cut(xml) => {
             let pieces = [Ok(Bytes::from(xml)), Err(IoError::other("cut"))];
-            response.body(Body::from_stream(stream::iter(pieces)))
+            // What was written is on its way before the connection is cut.
+            let written = |piece| async {
+                yield_now().await;
+                piece
+            };
+            let pieces = stream::iter(pieces).then(written);
+            response.body(Body::from_stream(pieces))
         }
         Answer::Silence => {
             tokio::time::sleep(Duration::from_secs(3_600)).await;

@@ -258,26 +258,43 @@ impl Walk {
 
     fn open_traffic(&mut self, element: &BytesStart<'_>) -> Result<(), NotXml> {
         let traffic = Traffic::read(element)?;
-        let start = traffic.start.as_deref().and_then(time);
-        let (enters, exits) = (traffic.enters.as_deref(), traffic.exits.as_deref());
-        let (enters, exits) = (number(enters.unwrap_or("")), number(exits.unwrap_or("")));
-        let (date, start) = match (self.date, start) {
-            (Some(date), Some(start)) => (date, start),
-            (None, _) => return Ok(self.set_aside(&traffic, "dateValue: expected YYYYMMDD")),
-            (_, None) => return Ok(self.set_aside(&traffic, "startTime: expected HHMMSS")),
+        let reading = match self.visit(&traffic) {
+            Ok(visit) => Ok(visit),
+            Err(reason) => Err(Box::new(self.dead_letter(&traffic, reason))),
         };
-        for (name, number) in [
-            ("enters: expected a whole number of 32 bits", enters),
-            ("exits: expected a whole number of 32 bits", exits),
-            ("entranceName: expected an orbit of 32 bits", self.orbit),
+        self.document.readings.push(reading);
+        Ok(())
+    }
+
+    /// The visit, or why it is set aside.
+    fn visit(&mut self, traffic: &Traffic<'_>) -> Result<Visit, &'static str> {
+        let date = self.date.ok_or("dateValue: expected YYYYMMDD")?;
+        let start = traffic.start.as_deref().and_then(time);
+        let start = start.ok_or("startTime: expected HHMMSS")?;
+        let count = |text: &Option<Cow<'_, str>>| number(text.as_deref().unwrap_or_default());
+        let (enters, exits) = (count(&traffic.enters), count(&traffic.exits));
+        for (number, reason) in [
+            (enters, "enters: expected a whole number of 32 bits"),
+            (exits, "exits: expected a whole number of 32 bits"),
+            (self.orbit, "entranceName: expected an orbit of 32 bits"),
         ] {
             if number == Number::TooLarge {
-                return Ok(self.set_aside(&traffic, name));
+                return Err(reason);
             }
         }
         let code = traffic.code.as_deref().unwrap_or_default().trim();
-        self.note_oddities(&traffic, code, enters, exits, start);
-        self.document.readings.push(Ok(Visit {
+        for (is_odd, what) in [
+            (!matches!(code, "01" | "02"), "increments of unknown code"),
+            (enters == Number::IsNot, "increments without enters"),
+            (exits == Number::IsNot, "increments without exits"),
+            (self.seen.add(start), "start times that came before"),
+        ] {
+            if is_odd {
+                let place = || position(&self.site, &self.entrance, self.date, traffic);
+                self.document.oddities.note(what, place);
+            }
+        }
+        Ok(Visit {
             site: self.site.clone(),
             orbit: self.orbit.known(),
             start: date.to_datetime(start),
@@ -285,44 +302,23 @@ impl Walk {
             exits: exits.known(),
             healthy: code == "01",
             missing: false,
-        }));
-        Ok(())
-    }
-
-    fn note_oddities(
-        &mut self,
-        traffic: &Traffic<'_>,
-        code: &str,
-        enters: Number,
-        exits: Number,
-        start: Time,
-    ) {
-        let odd = [
-            (!matches!(code, "01" | "02"), "increments of unknown code"),
-            (enters == Number::IsNot, "increments without enters"),
-            (exits == Number::IsNot, "increments without exits"),
-            (self.seen.add(start), "start times that came before"),
-        ];
-        for (_, what) in odd.into_iter().filter(|(is_so, _)| *is_so) {
-            let place = || position(&self.site, &self.entrance, self.date, traffic);
-            self.document.oddities.note(what, place);
-        }
+        })
     }
 
     /// P3: what cannot be placed is kept with what it says. It holds nothing personal.
-    fn set_aside(&mut self, traffic: &Traffic<'_>, reason: &str) {
+    fn dead_letter(&self, traffic: &Traffic<'_>, reason: &str) -> DeadLetter {
         let record = json!({
             "code": traffic.code,
             "enters": traffic.enters,
             "exits": traffic.exits,
             "startTime": traffic.start,
         });
-        self.document.readings.push(Err(Box::new(DeadLetter {
+        DeadLetter {
             key: self.site.as_deref().map(str::to_owned),
             position: position(&self.site, &self.entrance, self.date, traffic),
             reason: reason.to_owned(),
             record: Some(record),
-        })));
+        }
     }
 
     fn place(&self) -> String {
