@@ -26,6 +26,7 @@ pub(super) async fn open(address: &str, job: &Job, status: &Arc<Status>) -> Resu
         error
             .with_hint("expected a free address of this machine and a port, such as 127.0.0.1:9464")
     })?;
+    let bound = listener.local_addr();
     let handle = metrics::install(job)?;
     let routes = routes(handle.clone(), status.clone());
     tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -35,7 +36,9 @@ pub(super) async fn open(address: &str, job: &Job, status: &Arc<Status>) -> Resu
             handle.run_upkeep();
         }
     });
-    tracing::info!("metrics are at http://{address}/metrics");
+    if let Ok(bound) = bound {
+        tracing::info!("metrics are at http://{bound}/metrics");
+    }
     Ok(())
 }
 

@@ -27,10 +27,12 @@ use settings::Plan;
 pub use settings::{METRICS_ADDRESS, RUN_AS_SERVICE, SETTINGS};
 use status::Status;
 
-/// Upper bound of the wait after one failed pass; each further bound is twice the one before.
+/// Upper bound of the wait after one failed pass, or the pipeline's usual wait where that is
+/// shorter; each further bound is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_secs(15);
-/// No wait after a failed pass is longer, unless the pipeline's usual one is, or the other side
-/// asks for it.
+/// The least that the first bound is, where the pipeline usually goes on at once.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+/// No wait after a failed pass is longer, unless the other side asks for it.
 const LONGEST_WAIT: Duration = Duration::from_secs(900);
 
 /// What a pipeline that runs as a service holds on to.
@@ -140,7 +142,8 @@ impl Service {
         let (shortest, longest) = (*usual.start(), *usual.end());
         match self.status.failures() {
             Some((failures, asked)) => {
-                let doubled = FIRST_WAIT.saturating_mul(1 << (failures - 1).min(16));
+                let first = longest.clamp(LEAST_WAIT, FIRST_WAIT);
+                let doubled = first.saturating_mul(1 << (failures - 1).min(16));
                 let bound = doubled.min(LONGEST_WAIT);
                 // Never near nothing, and not all at once with others who failed together.
                 bound.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked)
@@ -238,3 +241,6 @@ async fn again_and_again(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

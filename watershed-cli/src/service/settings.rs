@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use watershed::error::{Error, Remedy, Result};
 use watershed::settings::{Setting, Settings};
 
@@ -77,7 +78,10 @@ impl Plan {
     pub(super) fn rhythm(&self) -> String {
         match self.own_rhythm {
             true => String::new(),
-            false => format!(", every {:?}", self.every),
+            false => match SignedDuration::try_from(self.every) {
+                Ok(every) => format!(", every {every:#}"),
+                Err(_) => String::new(),
+            },
         }
     }
 }

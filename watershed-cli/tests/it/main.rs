@@ -14,4 +14,5 @@ mod production;
 mod program;
 mod reading;
 mod screens;
+mod service;
 mod world;
