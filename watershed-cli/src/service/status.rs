@@ -10,6 +10,8 @@ const BEAT: Duration = Duration::from_secs(1);
 /// A loop without a beat for so long blocks its thread. A page that takes hours, or an outside
 /// system that does not answer, does not: both are waited for.
 const STUCK_AFTER: Duration = Duration::from_secs(300);
+/// A wait that the other side asks for is kept for no longer.
+const LONGEST_ASKED: Duration = Duration::from_secs(86_400);
 /// A last success is recent enough for at least so long.
 const RECENT: Duration = Duration::from_secs(3600);
 
@@ -77,7 +79,7 @@ impl Status {
     pub(super) fn failed(&self, remedy: Remedy, asked: Option<Duration>) -> Duration {
         let mut now = self.now();
         now.failure = Some(remedy);
-        now.asked = asked.unwrap_or_default();
+        now.asked = asked.unwrap_or_default().min(LONGEST_ASKED);
         if remedy == Remedy::StopOtherRunner {
             now.failures = 0;
         } else {
