@@ -165,13 +165,12 @@ async fn healthy_is_whose_loop_beats_however_long_its_pass_takes() {
         () = pass => {}
     }
     service.status.healthy().unwrap();
-    sleep(SECOND * 299).await;
+    // The last beat was up to a second ago.
+    sleep(SECOND * 298).await;
     service.status.healthy().unwrap();
-    sleep(SECOND * 2).await;
-    assert_eq!(
-        service.status.healthy().unwrap_err(),
-        "the loop has been stuck for 301 s"
-    );
+    sleep(SECOND * 3).await;
+    let why = service.status.healthy().unwrap_err();
+    assert!(why.starts_with("the loop has been stuck for 30"), "{why}");
 }
 
 #[test]

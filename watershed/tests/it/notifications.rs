@@ -238,6 +238,19 @@ async fn a_broker_that_was_down_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_lost_between_two_messages_costs_no_try() {
+    let mut broker = Broker::start(ONE_USER).await;
+    let url = Secret::new(broker.url("watershed:p%40ss%2Fword"));
+    let notifications = Notifications::open(&url, once()).unwrap();
+    for id in ["p.o.1", "p.o.2", "p.o.3"] {
+        let published = notifications.publish("meta.change", id, b"one");
+        published.await.unwrap();
+        broker.stop().await;
+        broker.start_again().await;
+    }
+}
+
+#[tokio::test]
 async fn a_broker_that_says_nothing_is_given_up() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
