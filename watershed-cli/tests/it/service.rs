@@ -306,7 +306,7 @@ async fn sigterm_finishes_the_page_in_hand() {
     let mut world = world(3).await;
     world.set("METRICS_ADDRESS", "127.0.0.1:0");
     world.set("ENVISIONWARE_BATCH_SIZE", "2");
-    let mut command = world.program.interrupted("formatted:1", "pause", &SELDOM);
+    let mut command = world.program.interrupted("delivered:1", "pause", &SELDOM);
     let mut child = command.spawn().expect("it starts");
     let mut input = child.stdin.take().expect("stdin is piped");
     let mut output = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
@@ -330,6 +330,16 @@ async fn sigterm_finishes_the_page_in_hand() {
     assert!(running.answer("/metrics").await.1.contains(&nothing));
 
     terminate(&running.child);
+    // Only when it has heard the signal does the page go on.
+    let heard = || running.log.lock().unwrap().contains("stopping");
+    let hearing = async {
+        while !heard() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, hearing)
+        .await
+        .expect("it hears the signal");
     input.write_all(b"\n").await.expect("it goes on");
     let mut running = running;
     let sent = Instant::now();
