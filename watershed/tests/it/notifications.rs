@@ -3,13 +3,15 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Subscriber};
 use futures::StreamExt as _;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::time::{Instant, timeout};
 use watershed::connectors::notifications::Notifications;
@@ -325,10 +327,16 @@ async fn what_the_user_may_not_publish_is_refused_and_not_lost_unseen() {
     for streams in ["", WITH_STREAMS] {
         let users = r#"authorization { users: [
             {user: few, password: "Zerlina-7", permissions: {publish: ["allowed.>"], subscribe: ["_INBOX.>"]}}
+            {user: deaf, password: "Zerlina-7", permissions: {publish: [">"], subscribe: ["meta"]}}
             {user: some, password: "Zerlina-7", permissions: {publish: ["allowed.>", "$JS.API.STREAM.NAMES"], subscribe: ["_INBOX.>"]}}
         ]}
         "#;
         let broker = Broker::start(&format!("{streams}{users}")).await;
+        let deaf = open(&broker.url("deaf:Zerlina-7"));
+        let error = deaf.publish("allowed.change", "p.o.1", b"one").await;
+        let error = error.unwrap_err();
+        assert_eq!(error.remedy(), Remedy::FixAccess, "{error:?}");
+        assert!(error.in_one_line().contains("_INBOX.>"), "{error:?}");
         for user in ["few", "some"] {
             let notifications = open(&broker.url(&format!("{user}:Zerlina-7")));
             for id in ["p.o.1", "p.o.2"] {
@@ -346,6 +354,76 @@ async fn what_the_user_may_not_publish_is_refused_and_not_lost_unseen() {
                 .unwrap();
         }
     }
+}
+
+/// A server that drops its first connection when a message comes, and answers every question with
+/// "nobody listens"; the messages that it took.
+async fn forgetful() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("nats://{}", listener.local_addr().unwrap());
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let kept = taken.clone();
+    tokio::spawn(async move {
+        for connection in 1.. {
+            let (socket, _) = listener.accept().await.unwrap();
+            tokio::spawn(answer(socket, connection == 1, kept.clone()));
+        }
+    });
+    (url, taken)
+}
+
+async fn answer(socket: TcpStream, forgets: bool, taken: Arc<Mutex<Vec<String>>>) {
+    let (input, mut output) = socket.into_split();
+    let mut input = BufReader::new(input);
+    let greeting = "INFO {\"max_payload\":1000000,\"headers\":true,\"proto\":1}\r\n";
+    let _ = output.write_all(greeting.as_bytes()).await;
+    let mut inbox = String::new();
+    let mut line = String::new();
+    while input
+        .read_line(&mut line)
+        .await
+        .is_ok_and(|bytes| bytes > 0)
+    {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let mut reply = String::new();
+        match words[..] {
+            ["PING"] => reply = "PONG\r\n".into(),
+            ["SUB", _, sid] => inbox = sid.to_owned(),
+            ["PUB" | "HPUB", subject, .., length] => {
+                let mut payload = vec![0; length.parse::<usize>().unwrap() + 2];
+                input.read_exact(&mut payload).await.unwrap();
+                if subject.starts_with('$') {
+                    // A question: behind the subject stands where the answer goes.
+                    let to = words[2];
+                    reply = format!("HMSG {to} {inbox} 16 16\r\nNATS/1.0 503\r\n\r\n\r\n");
+                } else if forgets {
+                    return;
+                } else {
+                    taken.lock().unwrap().push(subject.to_owned());
+                }
+            }
+            _ => {}
+        }
+        if output.write_all(reply.as_bytes()).await.is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_was_lost_with_its_connection_is_published_again() {
+    let (url, taken) = forgetful().await;
+    open(&url)
+        .publish("meta.change", "p.o.1", b"one")
+        .await
+        .unwrap();
+    assert_eq!(*taken.lock().unwrap(), ["meta.change"]);
+    let (url, taken) = forgetful().await;
+    let notifications = Notifications::open(&Secret::new(url), once()).unwrap();
+    let error = notifications.publish("meta.change", "p.o.1", b"one").await;
+    assert_eq!(error.unwrap_err().remedy(), Remedy::TryAgain);
+    assert!(taken.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

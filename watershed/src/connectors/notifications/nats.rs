@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
@@ -24,6 +25,8 @@ const STREAM_NAMES: &str = "$JS.API.STREAM.NAMES";
 /// The header by which a stream recognises a message that it has stored already.
 const MESSAGE_ID: &str = "Nats-Msg-Id";
 
+const LOST: &str = "the connection was lost";
+
 /// A NATS server or cluster: one connection, made when it is needed and made again when it was
 /// lost.
 pub(super) struct Nats {
@@ -40,9 +43,16 @@ enum Login {
 
 struct Connection {
     client: Client,
-    /// What the server forbade since it was cleared last, in its own words: it answers no refused
-    /// message, and only reports it beside.
-    forbidden: watch::Sender<Vec<String>>,
+    heard: watch::Sender<Heard>,
+}
+
+/// What the client reports beside the answers.
+#[derive(Default)]
+struct Heard {
+    /// What the server forbade, in its own words: it answers no refused message.
+    forbidden: Vec<String>,
+    /// The connection was lost, and with it every answer that was awaited.
+    lost: bool,
 }
 
 /// What became of a request.
@@ -145,8 +155,7 @@ impl Nats {
         work: impl AsyncFnOnce(&Connection) -> Result<T>,
     ) -> Result<T> {
         let mut slot = self.connection.lock().await;
-        let alive = |open: &Connection| open.client.connection_state() == State::Connected;
-        let connection = match slot.take().filter(alive) {
+        let connection = match slot.take().filter(Connection::is_unbroken) {
             Some(connection) => connection,
             None => self.connect(what).await?,
         };
@@ -157,8 +166,8 @@ impl Nats {
 
     async fn connect(&self, what: &str) -> Result<Connection> {
         install_tls_provider();
-        let forbidden = watch::Sender::new(Vec::new());
-        let noted = forbidden.clone();
+        let heard = watch::Sender::new(Heard::default());
+        let noted = heard.clone();
         let mut options = ConnectOptions::new()
             .name("watershed")
             .connection_timeout(ANSWER_WITHIN)
@@ -166,9 +175,11 @@ impl Nats {
             // each connection that was given up here.
             .max_reconnects(self.servers.len())
             .event_callback(move |event| {
-                if let Event::ServerError(ServerError::Other(words)) = event {
-                    noted.send_modify(|all| all.push(words));
-                }
+                noted.send_modify(|heard| match event {
+                    Event::ServerError(ServerError::Other(words)) => heard.forbidden.push(words),
+                    Event::Disconnected => heard.lost = true,
+                    _ => {}
+                });
                 std::future::ready(())
             });
         options = match &self.login {
@@ -181,7 +192,7 @@ impl Nats {
         let what = format!("{what}: connecting");
         let limit = ANSWER_WITHIN * self.servers.len() as u32;
         match timeout(limit, options.connect(&self.servers[..])).await {
-            Ok(Ok(client)) => Ok(Connection { client, forbidden }),
+            Ok(Ok(client)) => Ok(Connection { client, heard }),
             Ok(Err(cause)) => Err(unconnected(&what, &cause)),
             Err(_) => Err(no_answer(&what)),
         }
@@ -196,7 +207,7 @@ impl Connection {
         message_id: &str,
         payload: &[u8],
     ) -> Result<()> {
-        self.forbidden.send_modify(Vec::clear);
+        self.heard.send_modify(|heard| heard.forbidden.clear());
         let mut headers = HeaderMap::new();
         headers.insert(MESSAGE_ID, message_id);
         let payload = Bytes::copy_from_slice(payload);
@@ -224,6 +235,10 @@ impl Connection {
         }
         if self.is_forbidden(subject) {
             return Err(refused(what));
+        }
+        // Else the question was answered on another connection than that of the message.
+        if !self.is_unbroken() {
+            return Err(Error::new(Remedy::TryAgain, what).caused_by(LOST));
         }
         Ok(())
     }
@@ -265,13 +280,17 @@ impl Connection {
             request = request.headers(headers);
         }
         // Only a refusal of this very request is its answer.
-        let earlier = |words: &String| forbids(words, subject);
-        self.forbidden
-            .send_modify(|all| all.retain(|words| !earlier(words)));
-        let mut forbidden = self.forbidden.subscribe();
-        let refusal = async {
-            let refused = |words: &Vec<String>| words.iter().any(|words| forbids(words, subject));
-            let _ = forbidden.wait_for(refused).await;
+        self.heard.send_modify(|heard| {
+            heard.forbidden.retain(|words| !forbids(words, subject));
+        });
+        let mut heard = self.heard.subscribe();
+        let reported = async {
+            let heard = heard.wait_for(|heard| heard.verdict(what, subject).is_some());
+            let verdict = heard
+                .await
+                .ok()
+                .and_then(|heard| heard.verdict(what, subject));
+            verdict.unwrap_or_else(|| Err(Error::new(Remedy::ReportBug, what)))
         };
         let answer = async {
             tokio::select! {
@@ -283,7 +302,7 @@ impl Connection {
                         _ => Err(Error::new(Remedy::TryAgain, what).caused_by(cause)),
                     },
                 },
-                () = refusal => Ok(Answer::Forbidden),
+                verdict = reported => verdict,
             }
         };
         match timeout(ANSWER_WITHIN, answer).await {
@@ -292,9 +311,16 @@ impl Connection {
         }
     }
 
+    /// Whether it is still the connection that was made at first: the client makes a new one by
+    /// itself, and what was on its way is lost then.
+    fn is_unbroken(&self) -> bool {
+        let made = self.client.statistics().connects.load(Ordering::Relaxed);
+        made == 1 && self.client.connection_state() == State::Connected
+    }
+
     fn is_forbidden(&self, subject: &str) -> bool {
-        let forbidden = self.forbidden.borrow();
-        forbidden.iter().any(|words| forbids(words, subject))
+        let heard = self.heard.borrow();
+        heard.forbidden.iter().any(|words| forbids(words, subject))
     }
 
     fn too_large(&self, what: &str) -> Error {
@@ -305,9 +331,31 @@ impl Connection {
     }
 }
 
+impl Heard {
+    /// What it means for a question on this subject, if anything.
+    fn verdict(&self, what: &str, subject: &str) -> Option<Result<Answer>> {
+        let error = |remedy, why: &str| Some(Err(Error::new(remedy, what).caused_by(why)));
+        let any =
+            |forbids: &dyn Fn(&str) -> bool| self.forbidden.iter().any(|words| forbids(words));
+        if self.lost {
+            error(Remedy::TryAgain, LOST)
+        } else if any(&forbids_answers) {
+            let why = "this user may not subscribe to _INBOX.>, where the server's answers come";
+            error(Remedy::FixAccess, why)
+        } else {
+            any(&|words| forbids(words, subject)).then_some(Ok(Answer::Forbidden))
+        }
+    }
+}
+
 /// `Permissions Violation for Publish to "orders.meta.change"`.
 fn forbids(words: &str, subject: &str) -> bool {
     words.contains(" Publish to ") && words.contains(&format!("\"{subject}\""))
+}
+
+/// `Permissions Violation for Subscription to "_INBOX.7d.*"`.
+fn forbids_answers(words: &str) -> bool {
+    words.contains(" Subscription to ")
 }
 
 /// What a stream's answer means.
