@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr};
 use tokio::time::timeout;
 
-use crate::pc_reserve::{MAY, World, session};
+use crate::pc_reserve::world::{MAY, World, session};
 use crate::program::Ended;
 
 /// How long a test waits for what must happen.

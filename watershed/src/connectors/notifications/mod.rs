@@ -25,7 +25,7 @@ pub struct Notifications {
 
 #[derive(Debug)]
 enum Backend {
-    Nats(Nats),
+    Nats(Box<Nats>),
     Lines(Lines),
 }
 
@@ -43,7 +43,7 @@ impl Notifications {
         let text = url.expose();
         let backend = match text.strip_prefix("file:").filter(|path| !path.is_empty()) {
             Some(path) => Backend::Lines(Lines::new(local_path(path))),
-            None => Backend::Nats(Nats::new(text)?),
+            None => Backend::Nats(Box::new(Nats::new(text)?)),
         };
         Ok(Notifications { backend, policy })
     }
