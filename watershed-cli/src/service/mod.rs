@@ -1,6 +1,6 @@
 //! Pipelines as services: pass after pass until a signal ends them.
 //!
-//! A poller is simply run again and again: [`again_and_again`] is its loop. A pipeline that loops
+//! A poller is simply run again and again: `again_and_again` is its loop. A pipeline that loops
 //! by itself ([`Job::serve`]) gets a [`Service`], tells it how each pass ended, and waits where it
 //! says. What follows from a failed pass is decided in one place, [`Service::failed`].
 //!
