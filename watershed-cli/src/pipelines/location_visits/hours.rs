@@ -274,7 +274,7 @@ mod tests {
             let mut noted = Counts::default();
             hours.mark_missing(&mut visits, &mut noted);
             assert_eq!(visits[0].missing, missing, "{name}");
-            assert_eq!(noted.get("missing data"), missing.into(), "{name}");
+            assert_eq!(noted.get("missing data"), u64::from(missing), "{name}");
         }
     }
 }
