@@ -94,7 +94,7 @@ fn measure(base: &str, stream: Option<&str>) -> String {
 fn site(number: usize) -> String {
     let mut xml = format!("<site siteID=\"S{number:04} branch\"><date dateValue=\"20240630\">");
     for door in 1..=DOORS {
-        xml.push_str(&format!("<entrance entranceName=\"EP 0{door}\">"));
+        xml.push_str(&format!("      <entrance entranceName=\"EP 0{door}\">\n"));
         for quarter in 0..QUARTERS {
             let (hour, minute) = (quarter / 4, quarter % 4 * 15);
             let (code, enters) = match (number + quarter) % 50 {
@@ -102,7 +102,7 @@ fn site(number: usize) -> String {
                 odd => ("01", odd),
             };
             xml.push_str(&format!(
-                "<traffic code=\"{code}\" exits=\"{quarter}\" enters=\"{enters}\" startTime=\"{hour:02}{minute:02}00\"/>\n"
+                "        <traffic code=\"{code}\" exits=\"{quarter}\" enters=\"{enters}\" startTime=\"{hour:02}{minute:02}00\"/>\n"
             ));
         }
         xml.push_str("</entrance>");
