@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -36,8 +37,9 @@ impl fmt::Display for Pseudonym {
 
 /// Pseudonymises with bcrypt and the institution's salt.
 ///
-/// Every distinct value of a call is hashed once, on all cores, off the async threads; a bounded
-/// memo spares values that come again on a later page. Only the first 72 bytes of a value count,
+/// Every distinct value of a call is hashed once, on all cores, off the async threads, and several
+/// in step on each core (`bcrypt_lanes`); a bounded memo spares values that come again on a later
+/// page. Only the first 72 bytes of a value count,
 /// as in every bcrypt: stored pseudonyms depend on it.
 pub struct Pseudonymiser {
     cost: u32,
@@ -47,9 +49,6 @@ pub struct Pseudonymiser {
 
 /// bcrypt's own base64.
 const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(&BCRYPT, NO_PAD);
-
-/// Longest input that counts, by bcrypt's definition.
-const INPUT_BYTES: usize = 72;
 
 /// The two generations of the memo hold at most this many values each, about 15 MB.
 const MEMO_VALUES: usize = 50_000;
@@ -111,7 +110,7 @@ impl Pseudonymiser {
 
     /// A way out: the pseudonyms of `values`, in their order.
     ///
-    /// Dropping the future stops the hashing at the next value.
+    /// Dropping the future stops the hashing within milliseconds.
     ///
     /// # Errors
     /// [`Remedy::ReportBug`] if a hashing thread panicked.
@@ -176,39 +175,53 @@ fn hash_on_all_cores(
     texts: &[Personal<String>],
     stop: &AtomicBool,
 ) -> Vec<Pseudonym> {
-    // A hash takes milliseconds, so that one shared counter spreads the work evenly at no cost.
+    let cores = thread::available_parallelism().map_or(1, |n| n.get());
+    let parts = parts(texts.len(), cores);
+    // A part takes milliseconds, so that one shared counter spreads the work evenly at no cost.
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
-        while !stop.load(Ordering::Relaxed) {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(text) = texts.get(i) else { break };
-            done.push((i, hash(cost, salt, text.inner().as_bytes())));
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let bytes: Vec<&[u8]> = texts[part.clone()]
+                .iter()
+                .map(|text| text.inner().as_bytes())
+                .collect();
+            // P7: an abandoned page is left in the midst of a hash, which may take seconds.
+            let Some(hashes) = bcrypt_lanes::hash(cost, &salt, &bytes, stop) else {
+                break;
+            };
+            done.push((part.start, hashes));
         }
         done
     };
-    let threads = thread::available_parallelism()
-        .map_or(1, |n| n.get())
-        .min(texts.len());
-    let mut hashed: Vec<(usize, Pseudonym)> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+    let mut hashed: Vec<(usize, Vec<[u8; 23]>)> = thread::scope(|scope| {
+        let others: Vec<_> = (1..cores.min(parts.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
         let mut all = work();
         for other in others {
-            all.extend(other.join().expect("bcrypt does not panic"));
+            all.extend(other.join().expect("hashing does not panic"));
         }
         all
     });
-    hashed.sort_unstable_by_key(|(i, _)| *i);
-    hashed.into_iter().map(|(_, pseudonym)| pseudonym).collect()
+    hashed.sort_unstable_by_key(|(start, _)| *start);
+    hashed
+        .into_iter()
+        .flat_map(|(_, hashes)| hashes)
+        .map(|hash| Pseudonym(BCRYPT_BASE64.encode(hash)))
+        .collect()
 }
 
-fn hash(cost: u32, salt: [u8; 16], text: &[u8]) -> Pseudonym {
-    // bcrypt reads a C string: the text and its NUL, cut at 72 bytes.
-    let mut input = Zeroizing::new([0_u8; INPUT_BYTES]);
-    let length = text.len().min(INPUT_BYTES);
-    input[..length].copy_from_slice(&text[..length]);
-    let output = bcrypt::bcrypt(cost, salt, &input[..(length + 1).min(INPUT_BYTES)]);
-    Pseudonym(BCRYPT_BASE64.encode(&output[..23]))
+/// Divides `texts` texts into parts that go in step: as wide as can be, equal to within one text,
+/// and as many for each core as for every other.
+fn parts(texts: usize, cores: usize) -> Vec<Range<usize>> {
+    let parts = texts
+        .div_ceil(bcrypt_lanes::WIDTH)
+        .next_multiple_of(cores)
+        .min(texts);
+    (0..parts)
+        .map(|part| texts * part / parts..texts * (part + 1) / parts)
+        .collect()
 }
 
 /// A memo in two generations: when the young one is full it becomes the old one.
@@ -306,6 +319,63 @@ mod tests {
         assert_eq!(first[1], first[51]);
         let distinct: std::collections::HashSet<_> = first.iter().collect();
         assert_eq!(distinct.len(), 50);
+    }
+
+    /// Pages around the number that goes in step on each core.
+    #[tokio::test]
+    async fn a_page_of_any_size_gives_the_pseudonyms_of_its_values_alone() {
+        let alone = Pseudonymiser::new(&Secret::new(SALT)).unwrap();
+        let values: Vec<_> = (0..70).map(|i| Personal::new(i.to_string())).collect();
+        let mut expected = Vec::new();
+        for value in values.chunks(1) {
+            expected.extend(alone.pseudonyms(value).await.unwrap());
+        }
+        for size in (0..=20).chain([70]) {
+            let pseudonymiser = Pseudonymiser::new(&Secret::new(SALT)).unwrap();
+            let page = pseudonymiser.pseudonyms(&values[..size]).await.unwrap();
+            assert_eq!(page, expected[..size], "{size} values");
+        }
+    }
+
+    #[test]
+    fn parts_are_even_and_no_wider_than_what_goes_in_step() {
+        for texts in 0..200 {
+            for cores in [1, 2, 3, 8, 64] {
+                let parts = parts(texts, cores);
+                let mut end = 0;
+                for part in &parts {
+                    assert_eq!(part.start, end);
+                    assert!(part.len().abs_diff(texts / parts.len()) <= 1);
+                    assert!((1..=bcrypt_lanes::WIDTH).contains(&part.len()));
+                    end = part.end;
+                }
+                assert_eq!(end, texts);
+                assert!(parts.len().is_multiple_of(cores) || parts.len() == texts);
+            }
+        }
+    }
+
+    /// P7: at this cost a hash takes months, and a runtime waits for its blocking threads.
+    #[test]
+    fn an_abandoned_page_does_not_keep_the_program_from_ending() {
+        let (ended, wait) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let salt = Secret::new(SALT.replace("$04$", "$31$"));
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            runtime.block_on(async {
+                let pseudonymiser = Pseudonymiser::new(&salt).unwrap();
+                let values = personal(&["1", "2", "3"]);
+                tokio::select! {
+                    biased;
+                    _ = pseudonymiser.pseudonyms(&values) => panic!("hashed at once"),
+                    () = tokio::task::yield_now() => {}
+                }
+            });
+            drop(runtime);
+            ended.send(()).unwrap();
+        });
+        wait.recv_timeout(std::time::Duration::from_secs(60))
+            .expect("the runtime ends");
     }
 
     #[test]
