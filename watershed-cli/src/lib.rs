@@ -6,5 +6,6 @@
 
 pub mod cli;
 pub mod pipelines;
+pub mod service;
 
 pub use cli::main;

@@ -24,6 +24,9 @@ pub struct Policy {
 /// Time limit of one try, where nobody sets another: a page of a large table takes minutes.
 const EACH: Duration = Duration::from_secs(900);
 
+/// The waits before further tries, in seconds, for whoever has installed a recorder of `metrics`.
+const WAITS: &str = "watershed_retry_wait_seconds";
+
 impl Policy {
     /// The usual policy: full jitter from half a second up to 30 s, until `total` has passed.
     pub fn within(total: Duration) -> Policy {
@@ -92,6 +95,7 @@ where
             tries + 1,
             error.in_one_line()
         );
+        metrics::histogram!(WAITS).record(wait);
         sleep(wait).await;
     }
 }

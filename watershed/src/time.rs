@@ -1,8 +1,10 @@
 //! Instants and dates as text: read as PostgreSQL would read them, written as ISO 8601.
 
+use std::time::Duration;
+
 use jiff::civil::{Date, Time};
 use jiff::tz::{Offset, TimeZone};
-use jiff::{Timestamp, Unit};
+use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
 /// Reads an instant: `T` or blanks between date and time, with or without an offset, a date
 /// alone, an offset of hours alone, a trailing ` +0000`. Without an offset it is in `zone`.
@@ -46,6 +48,16 @@ pub fn parse_date(text: &str) -> Option<Date> {
         && text.as_bytes()[4] == b'-'
         && text.as_bytes()[7] == b'-';
     if form { text.parse().ok() } else { None }
+}
+
+/// Reads a length of time: `15m`, `1h 30m`, `90 seconds`, `PT15M`. A day has 24 hours; nothing is
+/// no length.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let span: Span = text.parse().ok()?;
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(length)
+        .ok()
+        .filter(|length| !length.is_zero())
 }
 
 fn parse_offset(text: &str) -> Option<Offset> {
@@ -153,6 +165,25 @@ mod tests {
             "2024-06-14 23:30:00+1x",
         ] {
             assert_eq!(parse_instant(text, &new_york()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_are_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("15m", 900),
+            ("15 minutes", 900),
+            ("1h 30m", 5_400),
+            ("1h30m", 5_400),
+            ("90s", 90),
+            ("PT15M", 900),
+            ("1d", 86_400),
+        ] {
+            let expected = Some(Duration::from_secs(seconds));
+            assert_eq!(parse_duration(text), expected, "{text}");
+        }
+        for text in ["", "15", "0s", "-15m", "1 month", "soon"] {
+            assert_eq!(parse_duration(text), None, "{text}");
         }
     }
 

@@ -31,7 +31,7 @@ Exit codes:
 pub(super) enum Command {
     /// List the pipelines
     List,
-    /// Run a pipeline once
+    /// Run a pipeline, once or as a service
     Run {
         /// Pipeline, as `list` names it
         #[arg(value_name = "PIPELINE", value_parser = names())]
@@ -106,6 +106,9 @@ pub(super) struct RunArgs {
     /// Pages that a mode may take
     #[arg(long, value_name = "N")]
     pub max_batches: Option<String>,
+    /// Run as a service, a pass every so often, such as 15m
+    #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+    pub every: Option<String>,
     /// Read and call out as usual, and write nowhere
     #[arg(long)]
     pub dry_run: bool,
@@ -205,6 +208,15 @@ fn names() -> PossibleValuesParser {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+/// Refuses a rhythm for a pipeline that has its own.
+pub(super) fn check_every(job: &Job, every: Option<&str>) -> Result<(), clap::Error> {
+    if every.is_none() || job.serve.is_none() {
+        return Ok(());
+    }
+    let words = format!("'--every <TIME>': {} has waits of its own\n", job.name);
+    Err(Arguments::command().error(ErrorKind::ArgumentConflict, words))
 }
 
 /// Refuses a mode that the pipeline has not.

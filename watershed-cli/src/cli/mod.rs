@@ -72,7 +72,9 @@ async fn dispatch(command: Command) -> Result<u8> {
         }
         Command::Run { job, run } => {
             let job = find(&job)?;
-            match args::check_mode(job, run.only.as_deref()) {
+            let usage = args::check_mode(job, run.only.as_deref())
+                .and_then(|()| args::check_every(job, run.every.as_deref()));
+            match usage {
                 Ok(()) => run::run(job, run).await,
                 Err(usage) => Ok(tell_usage(&usage)),
             }

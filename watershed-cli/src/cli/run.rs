@@ -4,8 +4,8 @@ use indicatif::MultiProgress;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use watershed::engine::{Report, Stop};
-use watershed::error::{OrFail as _, Remedy, Result};
+use watershed::engine::Stop;
+use watershed::error::{Error, OrFail as _, Remedy, Result};
 use watershed::settings::Settings;
 
 use super::args::RunArgs;
@@ -13,11 +13,18 @@ use super::log::Log;
 use super::screen::{self, Progress};
 use super::{SET_ASIDE, sources};
 use crate::pipelines::{Job, Options, Outcome, Tell};
+use crate::service::{self, Served};
 
 pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
     let flags = [
         ("MAX_BATCHES", "--max-batches", args.max_batches.as_deref()),
         ("AS_OF", "--as-of", args.as_of.as_deref()),
+        ("RUN_EVERY", "--every", args.every.as_deref()),
+        (
+            "RUN_AS_SERVICE",
+            "--every",
+            args.every.as_ref().map(|_| "True"),
+        ),
     ];
     let settings = sources::gather(job, &args.settings, &flags).await?;
     let bars = MultiProgress::new();
@@ -31,14 +38,29 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
         progress: Some(telling(&progress)),
         show: None,
     };
-    tracing::info!(
-        "{} starts{}",
-        job.name,
-        if options.dry_run { " (dry run)" } else { "" }
-    );
-    let outcome = (job.run)(&settings, &options).await;
-    progress.finish();
-    conclude(job, outcome)
+    match service::serve(job, &settings, options).await? {
+        Served::Ended(result) => {
+            progress.finish();
+            tracing::info!("{} ends", job.name);
+            Ok(result.map_or_else(|error| log_error(&error), |()| 0))
+        }
+        Served::Once(options) => {
+            let dry = if options.dry_run { " (dry run)" } else { "" };
+            tracing::info!("{} starts{dry}", job.name);
+            let outcome = (job.run)(&settings, &options).await;
+            progress.finish();
+            conclude(job, outcome)
+        }
+    }
+}
+
+/// Logs the error that ended the program, and gives its exit code.
+fn log_error(error: &Error) -> u8 {
+    tracing::error!("{}", error.in_one_line());
+    if let Some(hint) = error.hint() {
+        tracing::error!("hint: {hint}");
+    }
+    error.remedy().exit_code()
 }
 
 /// Tells how the run ended, once, and gives the exit code.
@@ -47,36 +69,14 @@ fn conclude(job: &Job, outcome: Outcome) -> Result<u8> {
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         screen::talk(&screen::report(&[(job.name, report)]));
     }
-    tracing::info!("{} ends: {}", job.name, in_one_line(report));
+    tracing::info!("{} ends: {}", job.name, outcome.in_one_line());
     if let Some(place) = &outcome.dead_letters {
         tracing::warn!("{} records were set aside in {place}", report.set_aside());
     }
     if let Err(error) = outcome.result {
-        tracing::error!("{}", error.in_one_line());
-        if let Some(hint) = error.hint() {
-            tracing::error!("hint: {hint}");
-        }
-        return Ok(error.remedy().exit_code());
+        return Ok(log_error(&error));
     }
     Ok(if report.set_aside() > 0 { SET_ASIDE } else { 0 })
-}
-
-fn in_one_line(report: &Report) -> String {
-    let sum = |number: fn(&watershed::engine::ModeReport) -> u64| {
-        report.modes.iter().map(number).sum::<u64>()
-    };
-    let skipped = sum(|mode| mode.skipped.total());
-    let (read, delivered) = (sum(|mode| mode.read), sum(|mode| mode.delivered));
-    let mut line = format!(
-        "{read} read, {delivered} delivered, {skipped} skipped, {} set aside",
-        report.set_aside()
-    );
-    for mode in &report.modes {
-        for (name, number) in mode.skipped.iter().chain(mode.noted.iter()) {
-            line.push_str(&format!("; {}: {number} {name}", mode.name));
-        }
-    }
-    line
 }
 
 /// Writes our log lines as the settings say.

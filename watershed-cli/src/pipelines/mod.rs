@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex};
 
 use futures::future::LocalBoxFuture;
 use serde_json::Value as Json;
-use watershed::engine::{Report, Stop};
+use watershed::engine::{ModeReport, Report, Stop};
 use watershed::error::Result;
 use watershed::settings::{Setting, Settings};
+
+use crate::service::Service;
 
 /// All pipelines, in the order in which they are listed.
 pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB, location_visits::JOB];
@@ -36,11 +38,17 @@ pub struct Job {
     pub tie_breaks: &'static [(&'static str, &'static str)],
     /// Runs it once.
     pub run: for<'a> fn(&'a Settings, &'a Options) -> LocalBoxFuture<'a, Outcome>,
+    /// Runs it as a service, where it does more between its passes than to wait; without it, `run` is
+    /// called again and again.
+    pub serve: Option<Serve>,
     /// Asks every system it needs for its version, and reads and writes nothing.
     pub check: for<'a> fn(&'a Settings) -> LocalBoxFuture<'a, Result<Vec<Checked>>>,
     /// Writes invented data and `settings.yaml` into a folder.
     pub demo: for<'a> fn(&'a Path) -> LocalBoxFuture<'a, Result<()>>,
 }
+
+/// Runs a pipeline pass after pass, until the service is stopped.
+pub type Serve = for<'a> fn(&'a Settings, &'a Options, &'a Service) -> LocalBoxFuture<'a, Outcome>;
 
 /// Settings that belong together.
 pub struct SettingGroup {
@@ -129,6 +137,26 @@ impl Outcome {
             destination: None,
             result: Err(error),
         }
+    }
+}
+
+impl Outcome {
+    /// What was done, for a log.
+    pub fn in_one_line(&self) -> String {
+        let report = &self.report;
+        let sum = |number: fn(&ModeReport) -> u64| report.modes.iter().map(number).sum::<u64>();
+        let skipped = sum(|mode| mode.skipped.total());
+        let (read, delivered) = (sum(|mode| mode.read), sum(|mode| mode.delivered));
+        let mut line = format!(
+            "{read} read, {delivered} delivered, {skipped} skipped, {} set aside",
+            report.set_aside()
+        );
+        for mode in &report.modes {
+            for (name, number) in mode.skipped.iter().chain(mode.noted.iter()) {
+                line.push_str(&format!("; {}: {number} {name}", mode.name));
+            }
+        }
+        line
     }
 }
 

@@ -30,6 +30,9 @@ async fn the_demo_runs_twice_and_its_files_open_elsewhere() {
     program
         .settings
         .insert("SIERRA_URL".into(), "postgres://production".into());
+    program
+        .settings
+        .insert("RUN_AS_SERVICE".into(), "True".into());
     let first = program.run(&["demo"]).await.expect(0);
     insta::assert_snapshot!(screen(&first.stdout));
     let second = program.run(&["demo"]).await.expect(0);

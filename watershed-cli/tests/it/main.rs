@@ -16,4 +16,5 @@ mod program;
 mod reading;
 mod recovery;
 mod screens;
+mod service;
 mod world;

@@ -8,6 +8,7 @@ pub mod aws;
 pub mod http;
 pub mod kms;
 pub mod mysql;
+pub mod notifications;
 pub mod objects;
 pub mod postgres;
 pub mod redshift;

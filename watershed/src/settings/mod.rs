@@ -13,6 +13,7 @@ mod setting;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -28,7 +29,7 @@ use setting::parse_flag;
 use crate::connectors::aws::AwsSettings;
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
-use crate::time::{parse_date, parse_instant};
+use crate::time::{parse_date, parse_duration, parse_instant};
 
 /// Where settings come from, strongest first.
 // No `Debug`: it would print secrets.
@@ -218,6 +219,11 @@ impl Settings {
     /// A calendar date.
     pub fn date(&self, name: &str) -> Option<Date> {
         self.text(name).and_then(|text| parse_date(&text))
+    }
+
+    /// A length of time.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        self.text(name).and_then(|text| parse_duration(&text))
     }
 
     /// The `AWS_…` settings together.

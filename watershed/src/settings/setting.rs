@@ -3,7 +3,7 @@ use std::ops::RangeInclusive;
 
 use jiff::tz::TimeZone;
 
-use crate::time::{parse_date, parse_instant};
+use crate::time::{parse_date, parse_duration, parse_instant};
 
 /// The declaration of one setting.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub enum Kind {
     Instant,
     /// `YYYY-MM-DD`.
     Date,
+    /// A length of time, longer than nothing.
+    Duration,
     /// The name of a time zone.
     Zone,
     /// One of these words, in any case.
@@ -82,6 +84,11 @@ impl Setting {
         Setting::new(name, Kind::Date, help)
     }
 
+    /// A length of time.
+    pub const fn duration(name: &'static str, help: &'static str) -> Setting {
+        Setting::new(name, Kind::Duration, help)
+    }
+
     /// A time zone.
     pub const fn zone(name: &'static str, help: &'static str) -> Setting {
         Setting::new(name, Kind::Zone, help)
@@ -122,6 +129,7 @@ impl Setting {
             Kind::Flag => parse_flag(text).is_some(),
             Kind::Instant => parse_instant(text, &TimeZone::UTC).is_some(),
             Kind::Date => parse_date(text).is_some(),
+            Kind::Duration => parse_duration(text).is_some(),
             Kind::Zone => TimeZone::get(text).is_ok(),
             Kind::Choice(words) => words.iter().any(|word| word.eq_ignore_ascii_case(text)),
         };
@@ -145,6 +153,7 @@ impl fmt::Display for Kind {
             Kind::Flag => f.write_str("True or False"),
             Kind::Instant => f.write_str("a point in time such as 2024-06-14 23:30:00-04"),
             Kind::Date => f.write_str("a date such as 2024-06-14"),
+            Kind::Duration => f.write_str("a length of time such as 15m or 1h 30m"),
             Kind::Zone => f.write_str("the name of a time zone such as America/New_York"),
             Kind::Choice(words) => write!(f, "one of {}", words.join(", ")),
         }

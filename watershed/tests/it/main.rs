@@ -5,6 +5,7 @@ mod engine;
 mod geocoder;
 mod kinesis;
 mod mysql;
+mod notifications;
 mod objects;
 mod postgres;
 mod schema;

@@ -34,6 +34,7 @@ use watershed::settings::Settings;
 use super::databases::{self, SIERRA, with_tls};
 use super::sending::Sending;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use crate::service;
 use active::{Active, New, Updated};
 use cursor::{ChangeCursor, DeletionCursor, Notation};
 use deleted::Deleted;
@@ -65,6 +66,10 @@ pub const JOB: Job = Job {
             settings: databases::REDSHIFT_SETTINGS,
         },
         SettingGroup {
+            title: "Service",
+            settings: service::SETTINGS,
+        },
+        SettingGroup {
             title: "Pollers",
             settings: poller::SETTINGS,
         },
@@ -80,6 +85,7 @@ pub const JOB: Job = Job {
         ("update_dt", "update_after"),
     ],
     run: |settings, options| run(settings, options).boxed_local(),
+    serve: None,
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
 };

@@ -32,6 +32,7 @@ use watershed::settings::Settings;
 use super::databases::{self, SIERRA};
 use super::sending::Sending;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use crate::service;
 use cursor::{SessionCursor, format_wall_time};
 use envisionware::Envisionware;
 use record::PcReserve;
@@ -62,6 +63,10 @@ pub const JOB: Job = Job {
             settings: databases::REDSHIFT_SETTINGS,
         },
         SettingGroup {
+            title: "Service",
+            settings: service::SETTINGS,
+        },
+        SettingGroup {
             title: "Pollers",
             settings: poller::SETTINGS,
         },
@@ -74,6 +79,7 @@ pub const JOB: Job = Job {
     state: settings::STATE,
     tie_breaks: &[(cursor::AT, cursor::KEY)],
     run: |settings, options| run(settings, options).boxed_local(),
+    serve: None,
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
 };

@@ -2,7 +2,7 @@
 
 mod interrupted;
 mod sample;
-mod world;
+pub mod world;
 
 use serde_json::{Value as Json, json};
 

@@ -21,7 +21,7 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 
-pub(crate) use local::write_whole;
+pub(crate) use local::{sync_folder, write_whole};
 
 use super::aws::{Aws, GIVE_CREDENTIALS, remedy_of_code};
 use super::http::install_tls_provider;
