@@ -37,8 +37,8 @@ use watershed::pipeline::{Cursor as _, Delivered, Pipeline as _, Transformed};
 use watershed::settings::Settings;
 
 use super::databases;
-use crate::service;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use crate::service;
 use all_sites::AllSites;
 use cursor::{LAST, LastPollDate};
 use hours::Hours;
