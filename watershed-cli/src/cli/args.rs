@@ -22,7 +22,7 @@ Exit codes:
   2  usage
   3  settings or access to fix
   4  an outside system unavailable after retries
-  5  another runner holds the state
+  5  another runner holds the state or the lock
   6  done, but some records were set aside
   7  stopped at data that must be mended
 130  ended at once by a second signal";
@@ -69,6 +69,11 @@ pub(super) enum Command {
     Config {
         #[command(subcommand)]
         action: ConfigAction,
+    },
+    /// Write the files that something new begins with
+    New {
+        #[command(subcommand)]
+        action: NewAction,
     },
     /// Write docs/reference.md from the declarations of the settings
     Reference {
@@ -121,6 +126,9 @@ pub(super) struct RunArgs {
     /// Begin at the start settings where there is no state yet
     #[arg(long)]
     pub start: bool,
+    /// orders: apply files that sort before one already applied, too
+    #[arg(long)]
+    pub allow_late: bool,
 }
 
 #[derive(Args, Clone)]
@@ -173,6 +181,19 @@ pub(super) enum StateAction {
 }
 
 #[derive(Subcommand)]
+pub(super) enum NewAction {
+    /// Write the entities and the settings of a loader of files: no code is needed
+    Loader {
+        /// Its name: letters, digits, - and _; also the environment it is run with
+        #[arg(value_parser = loader_name)]
+        name: String,
+        /// A file of the source, to guess columns and types from
+        #[arg(long, value_name = "FILE.csv")]
+        sample: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
 pub(super) enum GeocoderAction {
     /// Build a geocoder from a CSV with the header street,zip,side,from,to,tract
     Build {
@@ -217,6 +238,15 @@ pub(super) fn check_every(job: &Job, every: Option<&str>) -> Result<(), clap::Er
     }
     let words = format!("'--every <TIME>': {} has waits of its own\n", job.name);
     Err(Arguments::command().error(ErrorKind::ArgumentConflict, words))
+}
+
+/// A name that can stand in a path and in a topic.
+fn loader_name(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match text.chars().all(plain) && !text.is_empty() {
+        true => Ok(text.to_owned()),
+        false => Err("expected letters, digits, - and _".into()),
+    }
 }
 
 /// Refuses a mode that the pipeline has not.

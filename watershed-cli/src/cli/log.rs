@@ -70,11 +70,15 @@ impl<S: Subscriber> Layer<S> for Log {
             object.extend(fields.others);
             Json::Object(object).to_string()
         } else {
-            let others: String = fields
-                .others
-                .iter()
-                .map(|(name, value)| format!(" {name}={value}"))
-                .collect();
+            // Words of its own say what the fields do, which JSON has for machines.
+            let others: String = match fields.message.is_empty() {
+                true => fields
+                    .others
+                    .iter()
+                    .map(|(name, value)| format!(" {name}={value}"))
+                    .collect(),
+                false => String::new(),
+            };
             let time = now.strftime("%Y-%m-%d %H:%M:%S,%3f");
             format!(
                 "{time} | {} | {level}: {}{others}",
@@ -106,6 +110,14 @@ impl Visit for Fields {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
+        self.others.insert(field.name().into(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.insert(field.name().into(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
         self.others.insert(field.name().into(), value.into());
     }
 }

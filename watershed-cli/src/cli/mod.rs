@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod geocoder;
 pub mod log;
+mod new;
 mod reference;
 mod run;
 mod sample;
@@ -90,6 +91,7 @@ async fn dispatch(command: Command) -> Result<u8> {
         Command::State { action } => state::state(action).await,
         Command::Geocoder { action } => geocoder::geocoder(action),
         Command::Config { action } => config::config(action).await,
+        Command::New { action } => new::new(action),
         Command::Reference { check } => reference::reference(check),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -31,11 +31,13 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
     log_to_stderr(job, &settings, &bars);
     let progress = Arc::new(Progress::new(bars));
     let options = Options {
-        dry_run: args.dry_run,
+        dry_run: args.dry_run || declared_flag(job, &settings, "DRY_RUN"),
         only: args.only,
         start: args.start,
+        allow_late: args.allow_late,
         stop: stop_on_signals()?,
         progress: Some(telling(&progress)),
+        share: progress.share(),
         show: None,
     };
     match service::serve(job, &settings, options).await? {
@@ -52,6 +54,11 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
             conclude(job, outcome)
         }
     }
+}
+
+/// A flag that only some pipelines have.
+fn declared_flag(job: &Job, settings: &Settings, name: &str) -> bool {
+    job.all_settings().any(|setting| setting.name == name) && settings.flag(name)
 }
 
 /// Logs the error that ended the program, and gives its exit code.

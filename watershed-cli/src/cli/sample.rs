@@ -20,8 +20,8 @@ pub(super) async fn sample(job: &'static Job, args: SampleArgs) -> Result<u8> {
         only: args.only,
         start: args.start,
         stop: run::stop_on_signals()?,
-        progress: None,
         show: Some(shown.clone()),
+        ..Options::default()
     };
     let outcome = (job.run)(&settings, &options).await;
     outcome.result?;

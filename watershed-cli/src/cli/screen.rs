@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -12,6 +12,7 @@ use watershed::error::Error;
 use watershed::pipeline::Counts;
 
 use crate::pipelines::Job;
+use crate::pipelines::orders::TellShare;
 
 /// An error, its causes, and what to do about it.
 pub(super) fn complain(error: &Error) {
@@ -172,6 +173,23 @@ impl Progress {
                 thousands(mode.set_aside)
             ));
         }
+    }
+
+    /// A bar for the share of a file that was read; nothing where nobody watches.
+    pub(super) fn share(self: &Arc<Progress>) -> Option<Arc<TellShare>> {
+        let progress = self.shown.then(|| self.clone())?;
+        Some(Arc::new(move |label: &str, done: u64, all: u64| {
+            let mut bars = progress.modes.lock().expect("no holder panics");
+            let bar = bars.entry("share").or_insert_with(|| {
+                let style = ProgressStyle::with_template("{msg} {bar:30} {percent} %");
+                let bar = progress.bars.add(ProgressBar::new(all));
+                bar.set_style(style.expect("the template is well-formed"));
+                bar
+            });
+            bar.set_length(all);
+            bar.set_position(done.min(all));
+            bar.set_message(label.to_owned());
+        }))
     }
 
     /// Leaves the last lines on the screen.

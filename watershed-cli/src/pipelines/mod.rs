@@ -2,6 +2,7 @@
 
 pub mod databases;
 pub mod location_visits;
+pub mod orders;
 pub mod patron_info;
 pub mod pc_reserve;
 pub mod poller;
@@ -19,7 +20,12 @@ use watershed::settings::{Setting, Settings};
 use crate::service::Service;
 
 /// All pipelines, in the order in which they are listed.
-pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB, location_visits::JOB];
+pub const JOBS: &[Job] = &[
+    patron_info::JOB,
+    pc_reserve::JOB,
+    location_visits::JOB,
+    orders::JOB,
+];
 
 /// A pipeline as the command line sees it.
 pub struct Job {
@@ -79,10 +85,14 @@ pub struct Options {
     pub only: Option<String>,
     /// Begins at the start settings where there is no state yet.
     pub start: bool,
+    /// Applies files that sort before one already applied.
+    pub allow_late: bool,
     /// Ends the run early.
     pub stop: Stop,
     /// Called whenever the report has changed.
     pub progress: Option<Tell>,
+    /// Called with the share of a file that was read, where somebody watches.
+    pub share: Option<Arc<orders::TellShare>>,
     /// Gets the pseudonymised records instead of a stream.
     pub show: Option<Shown>,
 }

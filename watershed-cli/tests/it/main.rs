@@ -9,6 +9,7 @@ mod interrupted;
 mod interruption;
 mod location_visits;
 mod modes;
+mod orders;
 mod pc_reserve;
 mod pressure;
 mod production;

@@ -60,7 +60,7 @@ pub fn server(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run scripts/test, which starts the servers"))
 }
 
-fn own_name() -> String {
+pub fn own_name() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     format!(
         "t{}x{}",
@@ -510,7 +510,7 @@ pub async fn pseudonym(text: &str) -> String {
         .to_string()
 }
 
-async fn connect(url: &str) -> Client {
+pub async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
         .await
         .expect("PostgreSQL");

@@ -1,3 +1,6 @@
-//! Records in, bytes out.
+//! Records in, bytes out; and text files in, records out.
 
 pub mod avro;
+pub mod copy;
+pub mod csv;
+pub mod values;

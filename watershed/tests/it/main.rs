@@ -10,3 +10,4 @@ mod objects;
 mod postgres;
 mod schema;
 mod support;
+mod values;

@@ -38,6 +38,7 @@ use watershed::settings::Settings;
 
 use super::databases;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use crate::service;
 use all_sites::AllSites;
 use cursor::{LAST, LastPollDate};
 use hours::Hours;
@@ -62,6 +63,10 @@ pub const JOB: Job = Job {
             settings: databases::REDSHIFT_SETTINGS,
         },
         SettingGroup {
+            title: "Service",
+            settings: service::SETTINGS,
+        },
+        SettingGroup {
             title: "Pollers",
             settings: poller::SETTINGS,
         },
@@ -74,6 +79,7 @@ pub const JOB: Job = Job {
     state: settings::STATE,
     tie_breaks: &[],
     run: |settings, options| run(settings, options).boxed_local(),
+    serve: None,
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
 };

@@ -3,6 +3,7 @@
 //! [`Object::replace`] is the compare-and-set that the state is made of. S3 and memory have it as
 //! a conditional put by ETag; for local files it is a lock file, a comparison, and a rename.
 
+mod folder;
 mod local;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 
+pub use folder::{Folder, Listed};
 pub(crate) use local::{sync_folder, write_whole};
 
 use super::aws::{Aws, GIVE_CREDENTIALS, remedy_of_code};

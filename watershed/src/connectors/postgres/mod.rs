@@ -1,6 +1,7 @@
 //! PostgreSQL, and Redshift, which speaks its protocol of old.
 
 mod fault;
+mod session;
 mod tls;
 mod values;
 
@@ -14,6 +15,7 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use url::Url;
 
+pub use session::{Copy, Refusal, Session};
 pub use tls::{Tls, TlsReport};
 
 use self::tls::Seen;
@@ -136,6 +138,10 @@ impl Postgres {
         if let Some(connected) = idle.filter(|connected| !connected.client.is_closed()) {
             return Ok(connected);
         }
+        self.connect().await
+    }
+
+    async fn connect(&self) -> Result<Connected> {
         let what = format!("connecting to {}", self.role.name);
         let mut config = self.config.clone();
         if let Login::Redshift(login) = &self.login {
@@ -234,7 +240,8 @@ fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {
         .host_str()
         .filter(|host| !host.is_empty())
         .ok_or_else(|| refused("it has no host"))?;
-    config.host(host.trim_matches(['[', ']']));
+    // Percent-encoded, a host may be the folder of a Unix socket, which is how libpq has it.
+    config.host(decoded(host.trim_matches(['[', ']']))?);
     config.port(
         parsed
             .port()
