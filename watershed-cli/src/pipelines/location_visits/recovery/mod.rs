@@ -216,6 +216,7 @@ impl<E: Exchange> Recovery<'_, E> {
         }
     }
 
+    /// Sends what an answer mends, and then marks what it replaces.
     async fn repair(
         &self,
         at: &SiteDay,
@@ -228,30 +229,23 @@ impl<E: Exchange> Recovery<'_, E> {
             outputs: visits,
             skipped: still_bad,
             set_aside: mut letters,
-            noted,
+            mut noted,
         } = answer;
         let read = (visits.len() + letters.len()) as u64 + still_bad.total();
-        let Mending {
-            send,
-            replaced,
-            outdated: mut stale,
-            mut skipped,
-            different,
-        } = self.mending(at, ask, visits).await?;
-        skipped.add_all(&still_bad);
-        let sent = send.len() as u64;
+        let mut mending = self.mending(at, ask, visits).await?;
+        mending.skipped.add_all(&still_bad);
+        let sent = mending.send.len() as u64;
         // P3, before anything is sent.
-        let sum = sent + skipped.total() + letters.len() as u64;
+        let sum = sent + mending.skipped.total() + letters.len() as u64;
         accounts::add_up(NAME, read, sum)?;
         let delivered = match sent {
             0 => Delivered::default(),
-            _ => self.exchange.send(send).await?,
+            _ => self.exchange.send(mending.send).await?,
         };
         tracing::trace!(room = "recovery sent");
         accounts::left_out(NAME, sent, &delivered)?;
         let left_out = delivered.skipped.total() + delivered.set_aside.len() as u64;
         letters.extend(delivered.set_aside);
-        let set_aside = letters.len() as u64;
 
         // P1: what was set aside is durable before anything says that it was dealt with.
         run.dead_letters.keep(&letters).await?;
@@ -260,8 +254,9 @@ impl<E: Exchange> Recovery<'_, E> {
         // P1: a row is stale only once its replacement is durable. Which of them was left out, the
         // stream does not tell; those that were not are in the table by the next run, which then
         // marks their rows.
+        let mut stale = mending.outdated;
         if left_out == 0 {
-            stale.extend(replaced);
+            stale.extend(mending.replaced);
         }
         let marked = match self.marks && !stale.is_empty() {
             true => self.tables.mark_stale(&stale).await?,
@@ -269,31 +264,29 @@ impl<E: Exchange> Recovery<'_, E> {
         };
         tracing::trace!(room = "recovery marked");
 
-        skipped.add_all(&delivered.skipped);
-        let done = sent - left_out;
-        let mode = mode(run);
-        mode.pages += 1;
-        mode.read += read;
-        mode.delivered += done;
-        mode.skipped.add_all(&skipped);
-        mode.set_aside += set_aside;
-        mode.noted.add_all(&noted);
-        mode.noted.add("marked stale", marked);
-        mode.noted.add("stored with other counts", different);
-        tracing::info!(
-            "recovery of {at}: {read} read, {done} delivered, {} skipped, {set_aside} set aside, {marked} rows marked stale",
-            skipped.total(),
-        );
-        if done + marked > 0 {
+        mending.skipped.add_all(&delivered.skipped);
+        noted.add("marked stale", marked);
+        noted.add("stored with other counts", mending.different);
+        let page = ModeReport {
+            name: NAME,
+            pages: 1,
+            read,
+            delivered: sent - left_out,
+            skipped: mending.skipped,
+            set_aside: letters.len() as u64,
+            noted,
+        };
+        if page.delivered + marked > 0 {
             ledger.tried_with_success(at);
             if ask == Ask::Missing {
                 ledger.sent_missing(self.today, at);
             }
-        } else if set_aside > 0 {
+        } else if page.set_aside > 0 {
             ledger.tried_in_vain(at, Fruitless::SetAside);
         } else if left_out == 0 && stale.is_empty() {
             ledger.tried_in_vain(at, Fruitless::NothingNew);
         }
+        tell(at, &page, marked, run);
         Ok(())
     }
 
@@ -355,6 +348,24 @@ async fn save(ledger: &Ledger, run: &mut Run<'_>) -> Result<()> {
     run.state.save(|members| ledger.write(members)).await?;
     tracing::trace!(room = "recovery saved");
     Ok(())
+}
+
+/// Adds a site and day to the report.
+fn tell(at: &SiteDay, page: &ModeReport, marked: u64, run: &mut Run<'_>) {
+    tracing::info!(
+        "recovery of {at}: {} read, {} delivered, {} skipped, {} set aside, {marked} rows marked stale",
+        page.read,
+        page.delivered,
+        page.skipped.total(),
+        page.set_aside,
+    );
+    let mode = mode(run);
+    mode.pages += page.pages;
+    mode.read += page.read;
+    mode.delivered += page.delivered;
+    mode.skipped.add_all(&page.skipped);
+    mode.set_aside += page.set_aside;
+    mode.noted.add_all(&page.noted);
 }
 
 fn mode<'r>(run: &'r mut Run<'_>) -> &'r mut ModeReport {
