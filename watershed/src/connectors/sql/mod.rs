@@ -6,10 +6,13 @@
 
 mod role;
 mod rows;
+mod stream;
 mod text;
 
 pub use role::{Protocol, Role};
 pub use rows::{Row, Unfit, Value};
+pub(crate) use stream::Outlet;
+pub use stream::RowStream;
 pub use text::identifier;
 pub(crate) use text::with_literals;
 
@@ -88,6 +91,15 @@ impl Database {
             Database::Postgres(database) => database.query(sql, parameters).await,
             Database::Mysql(database) => database.query(sql, parameters).await,
             Database::Sqlite(database) => database.query(sql, parameters).await,
+        }
+    }
+
+    /// Runs a query and reads its rows as they are asked for: for results of any size.
+    pub fn stream(&self, sql: &str, parameters: &[Value]) -> RowStream {
+        match self {
+            Database::Postgres(database) => database.stream(sql, parameters),
+            Database::Mysql(database) => database.stream(sql, parameters),
+            Database::Sqlite(database) => database.stream(sql, parameters),
         }
     }
 
