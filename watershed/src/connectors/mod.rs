@@ -9,6 +9,7 @@ pub mod http;
 pub mod kms;
 pub mod mysql;
 pub mod objects;
+pub mod oracle;
 pub mod postgres;
 pub mod redshift;
 pub mod sql;
