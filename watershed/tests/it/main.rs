@@ -6,6 +6,9 @@ mod geocoder;
 mod kinesis;
 mod mysql;
 mod objects;
+mod oracle;
+#[path = "../oracle_stub/mod.rs"]
+mod oracle_stub;
 mod postgres;
 mod schema;
 mod support;
