@@ -3,6 +3,7 @@
 //! A process loads one client library, so that every test here runs in a process of its own: the
 //! test binary runs itself again with that test alone.
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -34,7 +35,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// Runs the body in a process of its own, with a server that behaves as the fixture says.
 fn alone(test: &str, fixture: &str, body: impl AsyncFnOnce()) {
     if std::env::var(ALONE).is_ok_and(|this| this == test) {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+        // Never dropped: it would wait for a call that nobody interrupts.
+        let runtime = ManuallyDrop::new(tokio::runtime::Runtime::new().unwrap());
         runtime
             .block_on(async { timeout(TIME_LIMIT, body()).await })
             .expect("in time");
