@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 /// wiped when it is dropped. The only ways out are named functions, so that a search for them
 /// finds every place where a personal value leaves:
 /// [`Pseudonymiser::pseudonyms`](super::Pseudonymiser::pseudonyms),
-/// [`Personal::for_geocoder`], [`Personal::area`], [`Seal::seal`](super::Seal::seal), and, back
+/// [`Personal::for_geocoder`], [`Personal::for_alma`], [`Personal::area`], [`Seal::seal`](super::Seal::seal), and, back
 /// to the system of record, [`Value::personal_id`](crate::connectors::sql::Value::personal_id)
 /// and [`Value::personal_text`](crate::connectors::sql::Value::personal_text).
 ///
@@ -94,6 +94,11 @@ impl Personal<String> {
     /// A way out: the first `characters` of a postal code, which name an area and not a person.
     pub fn area(&self, characters: usize) -> String {
         self.0.chars().take(characters).collect()
+    }
+
+    /// A way out: the text as it is written into Alma's file of patrons, and nowhere else.
+    pub fn for_alma(&self) -> &str {
+        &self.0
     }
 
     /// A way out: the text as it goes to the geocoder, and nowhere else.
