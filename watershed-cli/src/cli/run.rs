@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use indicatif::MultiProgress;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +11,8 @@ use watershed::settings::Settings;
 use super::args::RunArgs;
 use super::log::Log;
 use super::screen::{self, Progress};
-use super::{SET_ASIDE, sources};
+use super::{SET_ASIDE, sentry, sources};
+use crate::journal::Journal;
 use crate::pipelines::{Job, Options, Outcome, Tell};
 
 pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
@@ -21,7 +22,8 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
     ];
     let settings = sources::gather(job, &args.settings, &flags).await?;
     let bars = MultiProgress::new();
-    log_to_stderr(job, &settings, &bars);
+    let journal = log_to_stderr(job, &settings, &bars);
+    sentry::watch(job, &settings)?;
     let progress = Arc::new(Progress::new(bars));
     let options = Options {
         dry_run: args.dry_run,
@@ -30,6 +32,7 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
         stop: stop_on_signals()?,
         progress: Some(telling(&progress)),
         show: None,
+        journal,
     };
     tracing::info!(
         "{} starts{}",
@@ -38,6 +41,9 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
     );
     let outcome = (job.run)(&settings, &options).await;
     progress.finish();
+    if let Err(error) = &outcome.result {
+        sentry::tell(error).await;
+    }
     conclude(job, outcome)
 }
 
@@ -79,14 +85,24 @@ fn in_one_line(report: &Report) -> String {
     line
 }
 
-/// Writes our log lines as the settings say.
-pub(super) fn log_to_stderr(job: &'static Job, settings: &Settings, bars: &MultiProgress) {
+/// Writes our log lines as the settings say; gives those of the run, which begins now.
+pub(super) fn log_to_stderr(
+    job: &'static Job,
+    settings: &Settings,
+    bars: &MultiProgress,
+) -> Journal {
     let level = settings.text("LOG_LEVEL").unwrap_or_default();
     let format = settings.text("LOG_FORMAT").unwrap_or_default();
     let log = Log::new(job.name, &level, &format, bars.clone());
     // A second subscriber in one process (a test's) stays the one it is.
-    let _ = tracing_subscriber::registry().with(log).try_init();
+    // So does its journal.
+    let subscriber = tracing_subscriber::registry().with(log);
+    let _ = subscriber.with(JOURNAL.clone()).try_init();
+    JOURNAL.clear();
+    JOURNAL.clone()
 }
+
+static JOURNAL: LazyLock<Journal> = LazyLock::new(Journal::default);
 
 pub(super) fn telling(progress: &Arc<Progress>) -> Tell {
     let progress = progress.clone();

@@ -22,6 +22,7 @@ pub(super) async fn sample(job: &'static Job, args: SampleArgs) -> Result<u8> {
         stop: run::stop_on_signals()?,
         progress: None,
         show: Some(shown.clone()),
+        ..Options::default()
     };
     let outcome = (job.run)(&settings, &options).await;
     outcome.result?;

@@ -69,6 +69,11 @@ const BY_HAND: &str = "watershed state";
 
 /// The document's place, which is all that is asked of the settings.
 async fn place(job: &Job, settings: &Settings) -> Result<(Object, TimeZone)> {
+    if job.state.is_empty() {
+        let what = format!("looking for the state of {}", job.name);
+        let error = Error::new(Remedy::FixSettings, what);
+        return Err(error.caused_by("it has none: each of its runs is whole"));
+    }
     let url = state_url(settings);
     settings.complete(())?;
     let url = url.ok_or_else(|| {

@@ -2,6 +2,7 @@
 
 pub mod databases;
 pub mod patron_info;
+pub mod patronload;
 pub mod pc_reserve;
 pub mod poller;
 pub mod sending;
@@ -15,8 +16,20 @@ use watershed::engine::{Report, Stop};
 use watershed::error::Result;
 use watershed::settings::{Setting, Settings};
 
+use crate::journal::Journal;
+
 /// All pipelines, in the order in which they are listed.
-pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB];
+pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB, patronload::JOB];
+
+/// Settings that every pipeline has.
+pub const COMMON: SettingGroup = SettingGroup {
+    title: "Errors",
+    settings: &[Setting::text(
+        "SENTRY_DSN",
+        "DSN of a project in Sentry, which is told the errors that end a run; `none` is none.",
+    )
+    .secret()],
+};
 
 /// A pipeline as the command line sees it.
 pub struct Job {
@@ -57,7 +70,8 @@ impl Job {
 
     /// All its settings.
     pub fn all_settings(&self) -> impl Iterator<Item = &'static Setting> + use<> {
-        self.settings.iter().flat_map(|group| group.settings)
+        let own = self.settings.iter().flat_map(|group| group.settings);
+        own.chain(COMMON.settings)
     }
 }
 
@@ -76,6 +90,8 @@ pub struct Options {
     pub progress: Option<Tell>,
     /// Gets the pseudonymised records instead of a stream.
     pub show: Option<Shown>,
+    /// The run's own log lines, for a report by mail.
+    pub journal: Journal,
 }
 
 /// What is called with a report.

@@ -1,3 +1,4 @@
 //! Records in, bytes out.
 
 pub mod avro;
+pub mod zip;

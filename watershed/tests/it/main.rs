@@ -2,8 +2,10 @@
 //! each would link everything again.
 
 mod engine;
+mod folder;
 mod geocoder;
 mod kinesis;
+mod mail;
 mod mysql;
 mod objects;
 mod oracle;

@@ -3,7 +3,9 @@
 //! [`Object::replace`] is the compare-and-set that the state is made of. S3 and memory have it as
 //! a conditional put by ETag; for local files it is a lock file, a comparison, and a rename.
 
+mod folder;
 mod local;
+mod unfinished;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use bytes::Bytes;
-use object_store::aws::{AmazonS3Builder, AwsCredential};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -21,12 +23,16 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 
+pub use folder::{Folder, PART_BYTES, Stored, Upload};
 pub(crate) use local::write_whole;
 
 use super::aws::{Aws, GIVE_CREDENTIALS, remedy_of_code};
 use super::http::install_tls_provider;
 use crate::error::{Error, Remedy, Result};
 use crate::retry::{Policy, retry};
+
+/// Time of one request, its body included.
+const CALL: Duration = Duration::from_secs(60);
 
 /// The place of one object, or of a folder of them.
 #[derive(Clone)]
@@ -80,7 +86,7 @@ impl Object {
                 .filter(|_| !bucket.is_empty())
                 .ok_or_else(|| unknown(url))?;
             Backend::Store {
-                store: s3(bucket, aws)?,
+                store: Arc::new(s3(bucket, aws, CALL)?),
                 root: format!("s3://{bucket}/"),
                 path,
             }
@@ -264,7 +270,7 @@ fn unknown(url: &str) -> Error {
         .with_hint("expected file:path or s3://bucket/key")
 }
 
-fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
+fn s3(bucket: &str, aws: &Aws, limit: Duration) -> Result<AmazonS3> {
     install_tls_provider();
     let no_retries = RetryConfig {
         max_retries: 0,
@@ -276,7 +282,7 @@ fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
         .with_client_options(
             ClientOptions::new()
                 .with_allow_http(true)
-                .with_timeout(Duration::from_secs(60)),
+                .with_timeout(limit),
         )
         .with_retry(no_retries);
     if let Some(provider) = aws.credentials() {
@@ -287,10 +293,9 @@ fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
             .with_endpoint(endpoint)
             .with_virtual_hosted_style_request(false);
     }
-    let store = builder.build().map_err(|cause| {
+    builder.build().map_err(|cause| {
         Error::new(Remedy::FixSettings, format!("opening s3://{bucket}")).caused_by(cause)
-    })?;
-    Ok(Arc::new(store))
+    })
 }
 
 /// The SDK's credentials, as `object_store` wants them.
