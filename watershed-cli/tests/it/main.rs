@@ -8,6 +8,9 @@ mod fixture;
 mod interrupted;
 mod interruption;
 mod modes;
+mod oracle;
+#[path = "../../../watershed/tests/oracle_stub/mod.rs"]
+mod oracle_stub;
 mod pc_reserve;
 mod pressure;
 mod production;

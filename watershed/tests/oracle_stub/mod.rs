@@ -57,6 +57,16 @@ impl Stub {
             ("ORACLE_STUB_LOG", file("log")),
         ]
     }
+
+    /// What was asked of the server so far.
+    #[allow(
+        dead_code,
+        reason = "the library's tests look at it from within the process"
+    )]
+    pub fn log(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
 }
 
 /// A line of a fixture that is a row: `None` is NULL.

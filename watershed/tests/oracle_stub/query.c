@@ -1,5 +1,5 @@
-/* The little SQL that the stand-in understands: SELECT columns FROM table, WHERE 1 = 0, and WHERE
- * column = or IN placeholders. All else is a syntax error, as it would be told by a server. */
+/* The little SQL that the stand-in understands: SELECT columns or count(*) FROM table, WHERE 1 = 0,
+ * and WHERE column = or IN placeholders. All else is a syntax error, as it would be told by a server. */
 #include "client.h"
 
 #include <ctype.h>
@@ -70,12 +70,35 @@ static int condition(Statement *statement, Reader *reader, Handle *error) {
   return SUCCESS;
 }
 
+/* A table of one number in the place of the one that is counted. It lives as long as the process. */
+static Table *counted(const Table *table, const char *name) {
+  Table *made = calloc(1, sizeof *made);
+  Row *row = calloc(1, sizeof *row);
+  char *text = malloc(16);
+  if (!made || !row || !text) abort();
+  int count = 0;
+  for (const Row *each = table->first; each; each = each->next) count += each->kind == VALUES;
+  sprintf(text, "%d", count);
+  made->columns[0] = (Column){.name = strdup(name), .type = 2};
+  made->column_count = 1;
+  row->fields[0] = (Field){text, strlen(text)};
+  made->first = row;
+  return made;
+}
+
 int resolve(Statement *statement, Handle *error) {
   Reader reader = {.at = statement->sql};
   char names[MOST_COLUMNS][128];
-  int count = 0, all;
+  int count = 0, all, counting;
   next(&reader);
   all = is(&reader, "*");
+  counting = is(&reader, "COUNT");
+  if (counting) {
+    if (!is(&reader, "(") || !is(&reader, "*") || !is(&reader, ")") || !is(&reader, "AS"))
+      return fail(error, 909, "invalid number of arguments");
+    strcpy(names[0], next(&reader));
+    all = 1;
+  }
   while (!all) {
     if (count == MOST_COLUMNS) return fail(error, 1792, "too many columns");
     strcpy(names[count++], next(&reader));
@@ -85,6 +108,7 @@ int resolve(Statement *statement, Handle *error) {
   Table *table = table_of(&reader);
   if (!table) return fail(error, 942, "table or view does not exist");
   if (happens(&table->refusal)) return fail(error, table->refusal.code, table->refusal.text);
+  if (counting) table = counted(table, names[0]);
   statement->table = table;
   statement->column_count = all ? table->column_count : count;
   for (int i = 0; i < statement->column_count; i++) {

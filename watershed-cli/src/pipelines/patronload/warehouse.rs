@@ -69,6 +69,8 @@ const ROLE: Role = Role {
 /// Where the data warehouse is, and as whom it is read.
 pub(super) struct Warehouse {
     url: Secret,
+    /// Folder of Oracle's client library, if the loader is not to look for it.
+    oracle_client: Option<String>,
 }
 
 impl Warehouse {
@@ -81,11 +83,16 @@ impl Warehouse {
         };
         Warehouse {
             url: Secret::new(url),
+            oracle_client: settings.text("ORACLE_LIB_DIR"),
         }
     }
 
     pub(super) fn open(&self, policy: Policy) -> Result<Database> {
-        Database::open(&self.url, ROLE, policy)
+        let database = Database::open(&self.url, ROLE, policy)?;
+        Ok(match &self.oracle_client {
+            Some(folder) => database.with_oracle_client(folder),
+            None => database,
+        })
     }
 
     /// What the old program said when it was asked whether it can connect.
