@@ -19,8 +19,8 @@ pub trait Pipeline: Send + Sync {
     /// What the pipeline, or this mode of it, is called in reports and logs.
     const NAME: &'static str;
 
-    /// Pages that may be read before the one in hand is saved; 0 where a page costs a scarce
-    /// request. The engine is serial today and reads none ahead.
+    /// Pages that may be read before the one in hand is saved: with 2, one is delivered while the
+    /// next is transformed and the one behind it read. 0 where a page costs a scarce request.
     const READ_AHEAD: usize = 0;
 
     /// Where a page ends.
@@ -57,6 +57,9 @@ pub trait Cursor: Clone + Ord + Send + Sync {
 }
 
 /// Records in the order of the source, and the cursor behind the last of them.
+///
+/// Where each record has a place of its own, [`Page::new`] makes one. Where the source is read by
+/// stretches, such as a day, that hold as many records as they do, [`Page::stretch`] does.
 #[derive(Debug)]
 pub struct Page<R, C> {
     records: Vec<R>,
@@ -96,6 +99,27 @@ impl<R, C: Cursor> Page<R, C> {
         }
         Ok(Page {
             records: in_order,
+            next,
+            more,
+        })
+    }
+
+    /// Takes all records of the stretch behind `after` that ends at `next`. There may be none: the
+    /// stretch is then done all the same, and the cursor moves. `more` is false when the source
+    /// has nothing behind it for now.
+    ///
+    /// # Errors
+    /// [`Remedy::ReportBug`] when the stretch does not end behind `after`: saving such a cursor
+    /// would repeat it for ever (P2).
+    pub fn stretch(after: &C, records: Vec<R>, next: C, more: bool) -> Result<Page<R, C>> {
+        if next <= *after {
+            return Err(Error::new(
+                Remedy::ReportBug,
+                "reading a page: its stretch does not end behind the cursor",
+            ));
+        }
+        Ok(Page {
+            records,
             next,
             more,
         })
@@ -230,5 +254,16 @@ mod tests {
                 .1,
             Place(1)
         );
+    }
+
+    #[test]
+    fn a_stretch_ends_behind_the_cursor_whatever_it_holds() {
+        for records in [vec![], vec!['a', 'b']] {
+            let page = Page::stretch(&Place(1), records.clone(), Place(2), true).unwrap();
+            assert_eq!(page.into_parts(), (records, Place(2), true));
+        }
+        for next in [0, 1] {
+            assert!(Page::stretch(&Place(1), vec!['a'], Place(next), false).is_err());
+        }
     }
 }

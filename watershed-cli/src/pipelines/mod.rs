@@ -1,6 +1,7 @@
 //! The pipelines: the one list, and a folder for each.
 
 pub mod databases;
+pub mod location_visits;
 pub mod patron_info;
 pub mod patronload;
 pub mod pc_reserve;
@@ -19,7 +20,12 @@ use watershed::settings::{Setting, Settings};
 use crate::journal::Journal;
 
 /// All pipelines, in the order in which they are listed.
-pub const JOBS: &[Job] = &[patron_info::JOB, pc_reserve::JOB, patronload::JOB];
+pub const JOBS: &[Job] = &[
+    patron_info::JOB,
+    pc_reserve::JOB,
+    location_visits::JOB,
+    patronload::JOB,
+];
 
 /// Settings that every pipeline has.
 pub const COMMON: SettingGroup = SettingGroup {

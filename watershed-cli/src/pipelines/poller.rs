@@ -11,7 +11,7 @@ use watershed::connectors::stream::{Stream, StreamOptions};
 use watershed::dead_letters::DeadLetters;
 use watershed::engine::{Report, Run};
 use watershed::error::{Error, Remedy, Result};
-use watershed::formats::avro::{Encoder, Record, fetch_schema};
+use watershed::formats::avro::{Encoder, fetch_schema};
 use watershed::privacy::{Pseudonymiser, Secret};
 use watershed::retry::Policy;
 use watershed::settings::{Setting, Settings};
@@ -110,10 +110,14 @@ pub struct PollerConfig {
     records_per_call: usize,
     kinesis_retry: Duration,
     max_pages: Option<u64>,
-    ignore_state: bool,
-    ignore_stream: bool,
+    /// Whether the state is kept in memory, from the start settings on.
+    pub ignore_state: bool,
+    /// Whether nothing is sent.
+    pub ignore_stream: bool,
     /// Zone of dates.
     pub zone: TimeZone,
+    /// The present, for the pipeline's own rules.
+    pub now: Timestamp,
     /// Rows from this instant on are left for the next run.
     pub bound: Timestamp,
     /// How calls are tried again.
@@ -158,6 +162,7 @@ impl PollerConfig {
                 .and_then(|pages| pages.try_into().ok()),
             ignore_state,
             ignore_stream,
+            now,
             bound: now.checked_sub(settle).unwrap_or(now),
             policy: Policy::within(Duration::from_secs(settings.count("RETRY_SECONDS"))),
             zone,
@@ -230,11 +235,16 @@ impl PollerConfig {
         .with_hint(format!("make one with `{set}`")))
     }
 
-    /// Holds the schema against `R` and looks at the stream, for `check`.
-    pub async fn check_stream<R: Record>(&self, schema: &str, aws: &Aws) -> Vec<Checked> {
+    /// Holds the schema against the fields of a record, which `encoder` knows, and looks at the
+    /// stream, for `check`.
+    pub async fn check_stream(
+        &self,
+        schema: &str,
+        aws: &Aws,
+        encoder: impl FnOnce(&str, &str) -> Result<Encoder>,
+    ) -> Vec<Checked> {
         let text = fetch_schema(schema, &self.policy).await;
-        let encoder = match text.and_then(|text| Encoder::new::<R>(&text, &without_secrets(schema)))
-        {
+        let encoder = match text.and_then(|text| encoder(&text, &without_secrets(schema))) {
             Ok(encoder) => encoder,
             Err(error) => {
                 return vec![Checked {
@@ -319,24 +329,30 @@ pub fn salted(settings: &Settings, salt: &Secret) -> Option<Pseudonymiser> {
 
 /// The URL of the state document, from either of its two forms.
 pub fn state_url(settings: &Settings) -> Option<String> {
-    for (one, other) in [("S3_BUCKET", "S3_RESOURCE"), ("S3_RESOURCE", "S3_BUCKET")] {
-        if settings.is_given(one) && !settings.is_given(other) && !settings.is_given("STATE_URL") {
+    object_url(settings, "STATE_URL", "S3_BUCKET", "S3_RESOURCE")
+}
+
+/// The URL of an object in S3 that may be given as its bucket and key, too; faults are noted
+/// there.
+pub fn object_url(settings: &Settings, url: &str, bucket: &str, key: &str) -> Option<String> {
+    for (one, other) in [(bucket, key), (key, bucket)] {
+        if settings.is_given(one) && !settings.is_given(other) && !settings.is_given(url) {
             settings.fault(format!("{other}: not set, beside {}", settings.origin(one)));
         }
     }
-    let parts = settings.text("S3_BUCKET").zip(settings.text("S3_RESOURCE"));
+    let parts = settings.text(bucket).zip(settings.text(key));
     let parts = parts.map(|(bucket, key)| format!("s3://{bucket}/{}", key.trim_start_matches('/')));
-    match (settings.text("STATE_URL"), parts) {
-        (Some(url), Some(parts)) if url != parts => {
+    match (settings.text(url), parts) {
+        (Some(text), Some(parts)) if text != parts => {
             settings.fault(format!(
                 "{} contradicts {} and {}",
-                settings.origin("STATE_URL"),
-                settings.origin("S3_BUCKET"),
-                settings.origin("S3_RESOURCE")
+                settings.origin(url),
+                settings.origin(bucket),
+                settings.origin(key)
             ));
-            Some(url)
+            Some(text)
         }
-        (url, parts) => url.or(parts),
+        (text, parts) => text.or(parts),
     }
 }
 

@@ -42,7 +42,7 @@ fn times(records: &[Json]) -> HashMap<String, usize> {
 }
 
 /// Waits for the line that a pausing program prints.
-async fn paused(child: &mut Child) {
+pub async fn paused(child: &mut Child) {
     let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
     while let Some(line) = lines.next_line().await.expect("stdout can be read") {
         if line == "paused" {

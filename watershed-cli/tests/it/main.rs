@@ -7,6 +7,7 @@ mod demo;
 mod fixture;
 mod interrupted;
 mod interruption;
+mod location_visits;
 mod modes;
 mod oracle;
 #[path = "../../../watershed/tests/oracle_stub/mod.rs"]
@@ -16,5 +17,6 @@ mod pressure;
 mod production;
 mod program;
 mod reading;
+mod recovery;
 mod screens;
 mod world;

@@ -29,6 +29,7 @@ async fn the_list() {
     exit code 0
     patron-info       Sierra's patrons, pseudonymised and geocoded, to a stream
     pc-reserve        Sessions at public PCs, pseudonymised and joined with patron data, to a stream
+    location-visits   Visits per door and quarter of an hour, to a stream
     ");
 }
 

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use reqwest::header::RETRY_AFTER;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use reqwest::header::{HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy as Redirects;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -11,6 +16,7 @@ use url::Url;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
 use crate::error::{Error, OrFail as _, Remedy, Result};
+use crate::privacy::Secret;
 
 /// An HTTP client; clones share its connections.
 #[derive(Clone, Debug)]
@@ -51,6 +57,15 @@ impl Http {
         self.0.post(url)
     }
 
+    /// Sends a request and gives its answer, whatever its status.
+    ///
+    /// # Errors
+    /// [`Remedy::TryAgain`] when no answer came.
+    pub async fn exchange(&self, what: &str, request: RequestBuilder) -> Result<Response> {
+        // The URL is left out of the cause: a query may hold a key.
+        request.send().await.map_err(|cause| broken(what, cause))
+    }
+
     /// Sends a request and gives its answer if the status is 2xx.
     ///
     /// # Errors
@@ -58,8 +73,7 @@ impl Http {
     /// and 5xx (with the answer's `Retry-After`), [`Remedy::FixAccess`] for 401 and 403,
     /// [`Remedy::FixSettings`] for anything else.
     pub async fn send(&self, what: &str, request: RequestBuilder) -> Result<Response> {
-        // The URL is left out of the cause: a query may hold a key.
-        let answer = request.send().await.map_err(|cause| broken(what, cause))?;
+        let answer = self.exchange(what, request).await?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
@@ -70,13 +84,11 @@ impl Http {
             _ if status.is_server_error() => Remedy::TryAgain,
             _ => Remedy::FixSettings,
         };
-        let retry_after = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = answer.headers().get(RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok());
         Err(Error::new(remedy, what)
             .caused_by(format!("the answer was {status}"))
-            .with_retry_after(retry_after.map(Duration::from_secs)))
+            .with_retry_after(retry_after.and_then(|value| wait_of(value, Timestamp::now()))))
     }
 
     /// Sends a request and reads the answer's body as text.
@@ -87,6 +99,41 @@ impl Http {
             .await
             .map_err(|cause| broken(what, cause))
     }
+}
+
+/// Reads the next piece of an answer's body, decompressed; nothing behind the last one.
+///
+/// # Errors
+/// [`Remedy::TryAgain`] when the body ends before its announced end, or its time is over.
+pub async fn next_piece(what: &str, answer: &mut Response) -> Result<Option<Bytes>> {
+    answer.chunk().await.map_err(|cause| broken(what, cause))
+}
+
+/// The value of `Authorization` for basic authentication (RFC 7617). User and password go as
+/// Latin-1 where that has all their characters, as older clients send them, else as UTF-8.
+pub fn basic_authorization(user: &Secret, password: &Secret) -> HeaderValue {
+    let both = Secret::new(format!("{}:{}", user.expose(), password.expose()));
+    let latin1: Option<Vec<u8>> = both
+        .expose()
+        .chars()
+        .map(|character| u8::try_from(u32::from(character)).ok())
+        .collect();
+    let bytes = latin1.unwrap_or_else(|| both.expose().as_bytes().to_vec());
+    let text = format!("Basic {}", STANDARD.encode(bytes));
+    let mut value = HeaderValue::try_from(text).expect("base64 is plain ASCII");
+    value.set_sensitive(true);
+    value
+}
+
+/// The wait that `Retry-After` asks for: seconds, or a date (RFC 9110, 10.2.3).
+fn wait_of(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    // A date that has passed asks for no wait.
+    Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
 /// A URL as it may be printed: a query may hold a key, and a user a password.
@@ -146,4 +193,33 @@ fn broken(what: &str, cause: reqwest::Error) -> Error {
         error = inner.source();
     }
     Error::new(remedy, what).caused_by(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_go_as_latin_1_where_it_has_them() {
+        for (user, password, expected) in [
+            ("st-user", "st:pass", "Basic c3QtdXNlcjpzdDpwYXNz"),
+            ("käse", "ÿ", "Basic a+RzZTr/"),
+            ("käse", "€", "Basic a8Okc2U64oKs"),
+        ] {
+            let value = basic_authorization(&Secret::new(user), &Secret::new(password));
+            assert_eq!(value.to_str().unwrap(), expected, "{user}");
+            assert_eq!(format!("{value:?}"), "Sensitive");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let wait = |value| wait_of(value, now).map(|wait| wait.as_secs());
+        assert_eq!(wait(" 90 "), Some(90));
+        assert_eq!(wait("Thu, 01 Jan 2026 12:01:30 GMT"), Some(90));
+        assert_eq!(wait("Thu, 01 Jan 2026 11:00:00 GMT"), Some(0));
+        assert_eq!(wait("soon"), None);
+        assert_eq!(wait("-5"), None);
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, ToSql};
 use tokio::task::spawn_blocking;
 
 use super::sql::{Outlet, Row, RowStream, Value};
@@ -19,14 +19,19 @@ use crate::time::format_utc;
 /// A file is not silent for long, not even while another program has it locked.
 const SILENCE: Duration = Duration::from_secs(900);
 
-/// A SQLite file, opened read-only at the first query.
+/// A SQLite file, opened at the first query.
 #[derive(Clone, Debug)]
 pub struct Sqlite {
     path: PathBuf,
     name: &'static str,
     schema: Option<&'static str>,
-    connection: Arc<Mutex<Option<Connection>>>,
+    /// Read-only.
+    reading: Slot,
+    /// Made when something is written; most pipelines write nowhere.
+    writing: Slot,
 }
+
+type Slot = Arc<Mutex<Option<Connection>>>;
 
 impl Sqlite {
     pub(crate) fn new(path: PathBuf, name: &'static str, schema: Option<&'static str>) -> Sqlite {
@@ -34,27 +39,55 @@ impl Sqlite {
             path,
             name,
             schema,
-            connection: Arc::default(),
+            reading: Arc::default(),
+            writing: Arc::default(),
         }
     }
 
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
-        let database = self.clone();
         let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        self.run("querying", &self.reading, Access::Read, move |connection| {
+            rows(connection, &sql, &parameters)
+        })
+        .await
+    }
+
+    pub(crate) async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        self.run(
+            "writing to",
+            &self.writing,
+            Access::Write,
+            move |connection| {
+                let mut statement = connection.prepare_cached(&sql)?;
+                bind(&mut statement, &parameters)?;
+                statement.raw_execute().map(|changed| changed as u64)
+            },
+        )
+        .await
+    }
+
+    /// Runs one call on a connection, which is opened when there is none.
+    async fn run<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        slot: &Slot,
+        access: Access,
+        call: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (database, slot) = (self.clone(), slot.clone());
         spawn_blocking(move || {
-            let mut slot = database.connection.lock().expect("no query panics");
+            let mut slot = slot.lock().expect("no query panics");
             if slot.is_none() {
-                *slot = Some(
-                    open(&database.path, database.schema)
-                        .map_err(|e| database.error("opening", e))?,
-                );
+                let opened = open(&database.path, database.schema, access);
+                *slot = Some(opened.map_err(|e| database.error("opening", e))?);
             }
             let connection = slot.as_ref().expect("it was opened above");
-            rows(connection, &sql, &parameters).map_err(|e| database.error("querying", e))
+            call(connection).map_err(|e| database.error(doing, e))
         })
         .await
         // Its cause would repeat the words of a panic (P6).
-        .map_err(|_| Error::new(Remedy::ReportBug, format!("querying {}", self.name)))?
+        .map_err(|_| Error::new(Remedy::ReportBug, format!("{doing} {}", self.name)))?
     }
 
     /// Reads through a connection of its own, so that other queries need not wait for it.
@@ -62,7 +95,7 @@ impl Sqlite {
         let database = self.clone();
         let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
         let read = move |mut outlet: Outlet| {
-            let connection = open(&database.path, database.schema)
+            let connection = open(&database.path, database.schema, Access::Read)
                 .map_err(|cause| database.error("opening", cause))?;
             each_row(&connection, &sql, &parameters, |row| {
                 outlet.push_blocking(row)
@@ -85,15 +118,25 @@ impl Sqlite {
     }
 }
 
-fn open(path: &Path, schema: Option<&str>) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+#[derive(Clone, Copy)]
+enum Access {
+    Read,
+    Write,
+}
+
+fn open(path: &Path, schema: Option<&str>, access: Access) -> rusqlite::Result<Connection> {
+    let access_flag = match access {
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    };
+    let flags = access_flag | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // Opened for itself first: attaching a missing file fails with a message that hides its cause.
     let mut connection = Connection::open_with_flags(path, flags)?;
     if let Some(schema) = schema {
         let attached = Connection::open_in_memory()?;
         let file = path.to_string_lossy();
         attached.execute(&format!("ATTACH DATABASE ?1 AS \"{schema}\""), [&file])?;
-        attached.pragma_update(None, "query_only", true)?;
+        attached.pragma_update(None, "query_only", matches!(access, Access::Read))?;
         connection = attached;
     }
     connection.busy_timeout(Duration::from_secs(60))?;
@@ -119,12 +162,7 @@ fn each_row(
     mut take: impl FnMut(Row) -> bool,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
-    for (i, value) in parameters.iter().enumerate() {
-        // SQLite numbers `$2` by its first appearance, so each is looked up by name.
-        if let Some(place) = statement.parameter_index(&format!("${}", i + 1))? {
-            statement.raw_bind_parameter(place, value)?;
-        }
-    }
+    bind(&mut statement, parameters)?;
     let names: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
@@ -134,6 +172,16 @@ fn each_row(
         }
         if !take(Row::new(names.clone(), values)) {
             break;
+        }
+    }
+    Ok(())
+}
+
+fn bind(statement: &mut Statement<'_>, parameters: &[Value]) -> rusqlite::Result<()> {
+    for (i, value) in parameters.iter().enumerate() {
+        // SQLite numbers `$2` by its first appearance, so each is looked up by name.
+        if let Some(place) = statement.parameter_index(&format!("${}", i + 1))? {
+            statement.raw_bind_parameter(place, value)?;
         }
     }
     Ok(())

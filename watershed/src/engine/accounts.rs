@@ -1,4 +1,5 @@
-//! What must hold of a page before it is delivered.
+//! What must hold of a page before and after it is delivered. Work that stands beside the engine,
+//! because it has no cursor, is held to the same.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,10 @@ pub(super) fn forward<C: Cursor>(mode: &str, cursor: &C, next: &C) -> Result<()>
 }
 
 /// P3, checked on every page and in every build: the sum must be that of the records read.
-pub(super) fn add_up(mode: &str, read: u64, sum: u64) -> Result<()> {
+///
+/// # Errors
+/// [`Remedy::ReportBug`] when it is not.
+pub fn add_up(mode: &str, read: u64, sum: u64) -> Result<()> {
     if read == sum {
         return Ok(());
     }
@@ -25,7 +29,10 @@ pub(super) fn add_up(mode: &str, read: u64, sum: u64) -> Result<()> {
 }
 
 /// P3: a delivery leaves out no more than it was given.
-pub(super) fn left_out(mode: &str, sent: u64, delivered: &Delivered) -> Result<()> {
+///
+/// # Errors
+/// [`Remedy::ReportBug`] when it does.
+pub fn left_out(mode: &str, sent: u64, delivered: &Delivered) -> Result<()> {
     let left_out = delivered.skipped.total() + delivered.set_aside.len() as u64;
     if left_out <= sent {
         return Ok(());
@@ -38,7 +45,10 @@ pub(super) fn left_out(mode: &str, sent: u64, delivered: &Delivered) -> Result<(
 /// Refuses a page of which all records, or more than a tenth and at least ten, would be set aside
 /// for one reason: that is a changed source or schema, and not a bad record. A page of a single
 /// record cannot tell the two apart, and must not keep the other modes from running.
-pub(super) fn one_off(mode: &str, all: u64, set_aside: &[DeadLetter]) -> Result<()> {
+///
+/// # Errors
+/// [`Remedy::FixSettings`] with the reason.
+pub fn one_off(mode: &str, all: u64, set_aside: &[DeadLetter]) -> Result<()> {
     let mut reasons: HashMap<&str, u64> = HashMap::new();
     for letter in set_aside {
         *reasons.entry(&letter.reason).or_default() += 1;

@@ -7,21 +7,27 @@
 //! poll ─▶ transform ─▶ deliver ─▶ dead letters ─▶ save ─▶ next page
 //! ```
 //!
-//! A page is abandoned whole when a stop is asked for before its delivery; from then on it is
-//! finished and saved. A page that fails leaves the cursor where it was: the next run reads it
-//! again, so that at most the page in hand is delivered twice and none is lost.
+//! Up to [`Pipeline::READ_AHEAD`] pages are in the rooms behind the one that is delivered, one a
+//! room, and cursors are saved strictly in order. A page is abandoned whole when a stop is asked
+//! for before its delivery; from then on it is finished and saved. A page that fails leaves the
+//! cursor where it was: the next run reads it again, so that at most the page in hand is delivered
+//! twice and none is lost.
 
-mod accounts;
+pub mod accounts;
 mod report;
+mod source;
 mod stop;
 
 pub use report::{ModeReport, Report};
 pub use stop::Stop;
 
+use tokio::{join, try_join};
+
 use crate::dead_letters::DeadLetters;
 use crate::error::Result;
 use crate::pipeline::{Cursor as _, Pipeline, Transformed};
 use crate::state::State;
+use source::{Read, Source};
 
 /// What a run hands from mode to mode.
 pub struct Run<'a> {
@@ -49,49 +55,92 @@ pub async fn run<P: Pipeline>(pipeline: &P, start: P::Cursor, run: &mut Run<'_>)
         name: P::NAME,
         ..ModeReport::default()
     });
-    let mut cursor = start;
-    let mut pages = 0;
-    while run.max_pages.is_none_or(|most| pages < most) {
-        let stop = run.stop.clone();
-        // P7: until something is delivered, a stop abandons the page whole.
-        let Some(page) = stop.or_abandon(pipeline.poll(&cursor)).await else {
-            break;
+    let stop = run.stop.clone();
+    let mut source = Source::new(pipeline, &stop, start, run.max_pages);
+    let (mut read, mut shaped) = (None, None);
+    loop {
+        // In lock-step: while one page is delivered and saved, the next is transformed, and the
+        // one behind it read. A page that fails ahead is no error before those in front of it
+        // are saved: its error takes its place.
+        let in_hand = usize::from(read.is_some()) + usize::from(shaped.is_some());
+        let ahead = async {
+            let reading = async {
+                match in_hand <= P::READ_AHEAD {
+                    true => source.read().await,
+                    false => None,
+                }
+            };
+            Ok(join!(transform(pipeline, &stop, read.take()), reading))
         };
-        let (records, next, more) = page?.into_parts();
-        if records.is_empty() {
+        ((), (shaped, read)) = try_join!(finish(pipeline, run, shaped.take()), ahead)?;
+        if shaped.is_some() || read.is_some() {
+            continue;
+        }
+        let saved = run.report.modes.last().map_or(0, |mode| mode.pages);
+        if source.is_empty() && source.pages() == saved {
             return Ok(());
         }
-        // P2: `Page` has checked the order behind the cursor it was given, and this is the saved one.
-        accounts::forward(P::NAME, &cursor, &next)?;
-        let read = records.len() as u64;
-        tracing::trace!(room = "read");
-
-        let Some(transformed) = stop.or_abandon(pipeline.transform(records)).await else {
-            break;
-        };
-        // P7: what has begun to be delivered is finished and saved, if the other side answers.
-        let finish = deliver_and_save(pipeline, run, read, transformed?, &next);
-        if stop.or_finish(finish).await.transpose()?.is_none() {
-            tracing::warn!("the page in hand was abandoned: it will be delivered again");
-            break;
-        }
-        cursor = next;
-        pages += 1;
-        if !more {
+        if stop.is_requested() {
+            run.report.stopped = true;
             return Ok(());
         }
     }
-    run.report.stopped |= run.stop.is_requested();
+}
+
+/// A page that is ready to be delivered.
+struct Shaped<P: Pipeline> {
+    read: u64,
+    transformed: Transformed<P::Output>,
+    next: P::Cursor,
+}
+
+async fn transform<P: Pipeline>(
+    pipeline: &P,
+    stop: &Stop,
+    page: Option<Result<Read<P>>>,
+) -> Option<Result<Shaped<P>>> {
+    let Read { records, next } = match page? {
+        Ok(page) => page,
+        Err(error) => return Some(Err(error)),
+    };
+    let read = records.len() as u64;
+    // P7: until something is delivered, a stop abandons the page whole.
+    let transformed = stop.or_abandon(pipeline.transform(records)).await?;
+    Some(transformed.map(|transformed| Shaped {
+        read,
+        transformed,
+        next,
+    }))
+}
+
+async fn finish<P: Pipeline>(
+    pipeline: &P,
+    run: &mut Run<'_>,
+    page: Option<Result<Shaped<P>>>,
+) -> Result<()> {
+    let stop = run.stop.clone();
+    let page = page.filter(|_| !stop.is_requested());
+    let Some(page) = page.transpose()? else {
+        return Ok(());
+    };
+    // P7: what has begun to be delivered is finished and saved, if the other side answers.
+    let finished = stop.or_finish(deliver_and_save(pipeline, run, page)).await;
+    if finished.transpose()?.is_none() {
+        tracing::warn!("the page in hand was abandoned: it will be delivered again");
+    }
     Ok(())
 }
 
 async fn deliver_and_save<P: Pipeline>(
     pipeline: &P,
     run: &mut Run<'_>,
-    read: u64,
-    transformed: Transformed<P::Output>,
-    next: &P::Cursor,
+    page: Shaped<P>,
 ) -> Result<()> {
+    let Shaped {
+        read,
+        transformed,
+        next,
+    } = page;
     let Transformed {
         outputs,
         mut skipped,

@@ -176,6 +176,15 @@ impl Encoder {
         })))
     }
 
+    /// Whether a record's values are of the kinds that the schema expects. It hangs on the kinds
+    /// alone, so that a pipeline of few kinds of records need not ask it of each.
+    ///
+    /// # Errors
+    /// When one is not; it names the field and not the value.
+    pub fn check<R: Record>(&self, record: &R) -> Result<(), Unfit> {
+        self.0.check(&record.values())
+    }
+
     /// Starts encoding records as bare datums.
     pub fn start(&self) -> Encoding<'_> {
         Encoding {
@@ -201,6 +210,17 @@ impl Encoder {
     }
 }
 
+impl Inner {
+    fn check(&self, values: &[Field<'_>]) -> Result<(), Unfit> {
+        for field in &self.fields {
+            if let Source::Ours(place) = field.source {
+                fits(&field.name, values[place], &field.types)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Encodes one record after another.
 pub struct Encoding<'a> {
     encoder: &'a Inner,
@@ -214,11 +234,7 @@ impl Encoding<'_> {
     /// When a value does not fit the schema; it names the field and not the value.
     pub fn encode<R: Record>(&mut self, record: &R) -> Result<Vec<u8>, Unfit> {
         let values = record.values();
-        for field in &self.encoder.fields {
-            if let Source::Ours(place) = field.source {
-                fits(&field.name, values[place], &field.types)?;
-            }
-        }
+        self.encoder.check(&values)?;
         let ordered = InSchemaOrder {
             fields: &self.encoder.fields,
             values: &values,

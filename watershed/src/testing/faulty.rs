@@ -1,5 +1,8 @@
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Barrier;
 
 use crate::error::{Error, Remedy, Result};
 use crate::pipeline::{Delivered, Page, Pipeline, Transformed};
@@ -23,6 +26,8 @@ pub enum Fault {
     LoseAnswer(Remedy),
     /// The room does nothing and never answers.
     Hang,
+    /// The room waits here for as many others as the barrier wants.
+    Await(Arc<Barrier>),
     /// Called before the room does its work.
     Before(Box<dyn Fn() + Send + Sync>),
     /// Called when the room has done its work.
@@ -35,6 +40,7 @@ impl fmt::Debug for Fault {
             Fault::Fail(remedy) => write!(f, "Fail({remedy:?})"),
             Fault::LoseAnswer(remedy) => write!(f, "LoseAnswer({remedy:?})"),
             Fault::Hang => f.write_str("Hang"),
+            Fault::Await(_) => f.write_str("Await"),
             Fault::Before(_) => f.write_str("Before"),
             Fault::After(_) => f.write_str("After"),
         }
@@ -86,6 +92,9 @@ impl<P> Faulty<P> {
             match fault {
                 Fault::Fail(remedy) => return Err(fail(*remedy)),
                 Fault::Hang => std::future::pending().await,
+                Fault::Await(others) => {
+                    others.wait().await;
+                }
                 Fault::Before(hook) => hook(),
                 Fault::LoseAnswer(_) | Fault::After(_) => {}
             }
@@ -95,7 +104,7 @@ impl<P> Faulty<P> {
             match fault {
                 Fault::LoseAnswer(remedy) => return Err(fail(*remedy)),
                 Fault::After(hook) => hook(),
-                Fault::Fail(_) | Fault::Hang | Fault::Before(_) => {}
+                Fault::Fail(_) | Fault::Hang | Fault::Await(_) | Fault::Before(_) => {}
             }
         }
         Ok(done)

@@ -498,6 +498,30 @@ fn values_are_bound() {
 }
 
 #[test]
+fn rows_are_changed_and_counted() {
+    alone("rows_are_changed_and_counted", "changes\t7", async || {
+        let database = open(URL, policy());
+        let update = "UPDATE people SET name = $2 WHERE id = $1";
+        let values = [Value::Integer(-100), Value::Text("Zoë".into())];
+        assert_eq!(database.execute(update, &values).await.unwrap(), 7);
+        let ids: Vec<Value> = (0..2_001).map(Value::Integer).collect();
+        let delete = "DELETE FROM people WHERE id IN ({list})";
+        assert_eq!(database.execute_lists(delete, &ids).await.unwrap(), 21);
+        let log = log();
+        let start = log.iter().position(|line| line.contains("UPDATE")).unwrap();
+        assert_eq!(
+            log[start..start + 4],
+            [
+                "prepare UPDATE people SET name = :p2 WHERE id = :p1",
+                "bind P2 type 1 Zoë",
+                "bind P1 type 6 -100",
+                "commit"
+            ]
+        );
+    });
+}
+
+#[test]
 fn a_large_object_is_refused_by_name() {
     let fixture = "table\tPEOPLE\ncolumn\tID\tNUMBER\t9\ncolumn\tPHOTO\tBLOB\ncolumn\tNOTES\tCLOB\nrow\t1\tx\tx";
     alone("a_large_object_is_refused_by_name", fixture, async || {

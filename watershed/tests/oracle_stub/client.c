@@ -148,11 +148,12 @@ static int statement_get(Statement *statement, void *value, uint32_t attribute, 
   switch (attribute) {
   case 10: GIVE(uint16_t, 42);
   case 18: GIVE(uint32_t, statement->column_count);
-  case 24: GIVE(uint16_t, statement->is_query ? 1 : 7);
+  case 24: GIVE(uint16_t, statement->kind);
   case 129: GIVE(uint16_t, 0);
   case 190: GIVE(uint32_t, placeholders(statement->sql, NULL, 0));
   case 197: GIVE(uint32_t, statement->fetched);
   case 218: GIVE(uint8_t, 0);
+  case 457: GIVE(uint64_t, fixture()->changes);
   default: return fail(error, 24315, "illegal attribute type");
   }
 }
@@ -185,7 +186,9 @@ int OCIAttrSet(void *to, uint32_t kind, void *value, uint32_t size, uint32_t att
   case SESSION * 1000 + 23:
     snprintf(handle->is.session.password, sizeof handle->is.session.password, "%.*s", (int)size, (char *)value);
     break;
-  /* The driver's name, rows to fetch ahead, sizes and character sets of buffers. */
+  /* No global transaction; the driver's name, rows to fetch ahead, sizes and character sets of
+   * buffers. */
+  case SERVICE * 1000 + 8:
   case SESSION * 1000 + 424:
   case STATEMENT * 1000 + 11:
   case BIND * 1000 + 32:
@@ -232,6 +235,12 @@ int OCISessionEnd(void *service, void *error, void *session, uint32_t mode) {
   return SUCCESS;
 }
 
+int OCITransCommit(void *service, void *error, uint32_t flags) {
+  (void)service, (void)error, (void)flags;
+  note("commit");
+  return SUCCESS;
+}
+
 int OCITransRollback(void *service, void *error, uint32_t flags) {
   (void)service, (void)error, (void)flags;
   return SUCCESS;
@@ -262,6 +271,13 @@ int OCIBreak(void *handle, void *error) {
 
 /* --- Statements ------------------------------------------------------------------------------------ */
 
+static uint16_t kind_of(const char *sql) {
+  static const char *const WORDS[] = {"SELECT", "UPDATE", "DELETE", "INSERT", "CREATE", "DROP", "ALTER"};
+  for (uint16_t i = 0; i < 7; i++)
+    if (strncmp(sql, WORDS[i], strlen(WORDS[i])) == 0) return (uint16_t)(i + 1);
+  return 0;
+}
+
 int OCIStmtPrepare2(void *service, void **handle, void *error, const char *sql, uint32_t length,
                     const char *key, uint32_t key_length, uint32_t language, uint32_t mode) {
   (void)error, (void)key, (void)key_length, (void)language, (void)mode;
@@ -269,7 +285,7 @@ int OCIStmtPrepare2(void *service, void **handle, void *error, const char *sql, 
   Statement *statement = &made->is.statement;
   statement->service = &((Handle *)service)->is.service;
   statement->sql = strndup(sql, length);
-  statement->is_query = strncmp(statement->sql, "SELECT", 6) == 0;
+  statement->kind = kind_of(statement->sql);
   note("prepare %s", statement->sql);
   *handle = made;
   return SUCCESS;
@@ -328,7 +344,7 @@ int OCIStmtExecute(void *service, void *handle, void *error, uint32_t times, uin
     const char *value = bound_text(&statement->binds[i], room, sizeof room);
     note("bind %s type %d %s", statement->binds[i].name, statement->binds[i].type, value ? value : "NULL");
   }
-  return statement->is_query ? resolve(statement, error) : SUCCESS;
+  return statement->kind == 1 ? resolve(statement, error) : SUCCESS;
 }
 
 int OCIParamGet(const void *handle, uint32_t kind, void *error, void **parameter, uint32_t place) {

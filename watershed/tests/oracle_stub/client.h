@@ -67,7 +67,7 @@ typedef struct {
 typedef struct {
   Service *service;
   char *sql;
-  int is_query;
+  uint16_t kind; /* as Oracle numbers them: 1 is a query */
   Table *table;
   int columns[MOST_COLUMNS], column_count;
   Buffer defines[MOST_COLUMNS];

@@ -95,6 +95,7 @@ static void directive(char **fields, int count) {
     loaded.password = kept(fields[2]);
   } else if (strcmp(word, "fail-attach") == 0) loaded.attach = failure(fields, count);
   else if (strcmp(word, "fail-login") == 0) loaded.login = failure(fields, count);
+  else if (strcmp(word, "changes") == 0 && count == 2) loaded.changes = strtoull(fields[1], NULL, 10);
   else if (strcmp(word, "table") == 0 && count == 2) {
     table = room(sizeof *table);
     table->name = kept(fields[1]);

@@ -6,6 +6,7 @@
  *   login   USER  password          the only ones let in; anybody without this line
  *   fail-attach  CODE  text  TIMES  there is no connection, the first TIMES times
  *   fail-login   CODE  text         there is no session
+ *   changes NUMBER                  rows that a statement which is no query is about
  *   table   NAME                    what follows belongs to it:
  *   column  NAME  TYPE  SIZE SCALE    VARCHAR2 NVARCHAR2 CHAR NCHAR RAW: size in characters;
  *                                     NUMBER: precision and scale; DATE TIMESTAMP TIMESTAMP_TZ
@@ -61,6 +62,7 @@ typedef struct {
   int client[5], server[5];
   char *user, *password;
   Failure attach, login;
+  uint64_t changes;
   Table *tables;
 } Fixture;
 

@@ -34,6 +34,7 @@ pub(super) struct Updated(pub Arc<Active>);
 
 impl Pipeline for New {
     const NAME: &'static str = "new";
+    const READ_AHEAD: usize = 2;
     type Cursor = ChangeCursor;
     type Input = Patron;
     type Output = Outgoing;
@@ -86,6 +87,7 @@ impl Pipeline for New {
 
 impl Pipeline for Updated {
     const NAME: &'static str = "updated";
+    const READ_AHEAD: usize = 2;
     type Cursor = ChangeCursor;
     type Input = Patron;
     type Output = Outgoing;

@@ -25,6 +25,7 @@ pub(super) struct Deleted {
 
 impl Pipeline for Deleted {
     const NAME: &'static str = "deleted";
+    const READ_AHEAD: usize = 2;
     type Cursor = DeletionCursor;
     type Input = Deletion;
     type Output = Outgoing;

@@ -278,7 +278,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
     checks.extend(
         config
             .poller
-            .check_stream::<PatronInfo>(&config.schema, &aws)
+            .check_stream(&config.schema, &aws, Encoder::new::<PatronInfo>)
             .await,
     );
     Ok(checks)

@@ -209,6 +209,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
         },
     ];
     let (schema, poller) = (&config.schema, &config.poller);
-    checks.extend(poller.check_stream::<PcReserve>(schema, &aws).await);
+    let encoder = Encoder::new::<PcReserve>;
+    checks.extend(poller.check_stream(schema, &aws, encoder).await);
     Ok(checks)
 }

@@ -47,6 +47,7 @@ const FOUND: &str = "found";
 
 impl Pipeline for Sessions {
     const NAME: &'static str = "sessions";
+    const READ_AHEAD: usize = 2;
     type Cursor = SessionCursor;
     type Input = Session;
     type Output = Outgoing<PcReserve>;

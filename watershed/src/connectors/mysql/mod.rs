@@ -52,8 +52,18 @@ impl Mysql {
 
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         let what = format!("querying {}", self.role.name);
+        Ok(self.run(&what, sql, parameters).await?.0)
+    }
+
+    pub(crate) async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        let what = format!("writing to {}", self.role.name);
+        Ok(self.run(&what, sql, parameters).await?.1)
+    }
+
+    /// The rows of a statement, and the number of those that it changed.
+    async fn run(&self, what: &str, sql: &str, parameters: &[Value]) -> Result<(Vec<Row>, u64)> {
         let (sql, values) = values::positional(sql, parameters)?;
-        retry(&self.policy, &what, || async {
+        retry(&self.policy, what, || async {
             let mut slot = self.connection.lock().await;
             // Out of its place while it works: a query that is dropped half-way takes with it a
             // connection that nobody could go on with.
@@ -65,14 +75,15 @@ impl Mysql {
             let rows: Result<Vec<mysql_async::Row>, _> = connection.exec(&sql, params).await;
             match rows {
                 Ok(rows) => {
+                    let changed = connection.affected_rows();
                     *slot = Some(connection);
-                    Ok(values::of_rows(rows))
+                    Ok((values::of_rows(rows), changed))
                 }
                 Err(cause) => {
                     if !cause.is_fatal() {
                         *slot = Some(connection);
                     }
-                    Err(self.error(&what, &cause))
+                    Err(self.error(what, &cause))
                 }
             }
         })
@@ -230,6 +241,8 @@ fn configuration(url: &Secret, role: Role) -> Result<(Opts, Tls)> {
         .db_name(decoded(parsed.path().trim_start_matches('/'))?)
         // A server on this machine would be changed to over its socket, and its TLS left out.
         .prefer_socket(false)
+        // So that rows which hold the new value already are counted, as every database does.
+        .client_found_rows(true)
         .tcp_keepalive(Some(Duration::from_secs(60)))
         // So that columns of the type TIMESTAMP are in UTC; those of DATETIME know no zone.
         .setup(vec!["SET time_zone = '+00:00'"]);

@@ -120,6 +120,28 @@ impl Oracle {
         .await
     }
 
+    /// Changes rows and commits; tells how many they are.
+    pub(crate) async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        let what = format!("writing to {}", self.role.name);
+        let sql = values::named(sql);
+        retry(&self.policy, &what, || async {
+            let (what, sql, parameters) = (what.clone(), sql.clone(), parameters.to_vec());
+            self.with_idle(move |_, connection| {
+                let change = || {
+                    let mut statement = connection.statement(&sql).build()?;
+                    values::bind(&mut statement, &parameters)?;
+                    statement.execute(&[])?;
+                    let changed = statement.row_count()?;
+                    connection.commit()?;
+                    Ok(changed)
+                };
+                change().map_err(|cause| fault::error(&what, &cause))
+            })
+            .await
+        })
+        .await
+    }
+
     /// Reads through a connection of its own, so that other queries need not wait for it.
     pub(crate) fn stream(&self, sql: &str, parameters: &[Value]) -> RowStream {
         let database = self.clone();

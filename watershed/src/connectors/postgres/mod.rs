@@ -68,6 +68,13 @@ impl Drop for Abandoned {
     }
 }
 
+/// What a statement gave.
+struct Answer {
+    rows: Vec<Row>,
+    /// Rows that it was about, by its command tag.
+    changed: u64,
+}
+
 impl Postgres {
     /// Reads the URL; asks nothing of the network yet.
     pub(crate) fn new(url: &Secret, role: Role, policy: Policy) -> Result<Postgres> {
@@ -103,19 +110,28 @@ impl Postgres {
 
     pub(crate) async fn query(&self, sql: &str, parameters: &[Value]) -> Result<Vec<Row>> {
         let what = format!("querying {}", self.role.name);
-        retry(&self.policy, &what, || async {
+        Ok(self.run(&what, sql, parameters).await?.rows)
+    }
+
+    pub(crate) async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        let what = format!("writing to {}", self.role.name);
+        Ok(self.run(&what, sql, parameters).await?.changed)
+    }
+
+    async fn run(&self, what: &str, sql: &str, parameters: &[Value]) -> Result<Answer> {
+        retry(&self.policy, what, || async {
             let connected = self.take().await?;
             let client = &connected.client;
             let mut rows = Vec::new();
-            let read = match self.role.protocol {
+            let sent = match self.role.protocol {
                 Protocol::Extended => extended(client, sql, parameters, &mut rows).await,
                 Protocol::Simple => {
                     simple(client, &with_literals(sql, parameters)?, &mut rows).await
                 }
             };
-            read.map_err(|cause| fault::error(&what, &cause, &Seen::default()))?;
+            let changed = sent.map_err(|cause| fault::error(what, &cause, &Seen::default()))?;
             *self.connected.lock().await = Some(connected);
-            Ok(rows)
+            Ok(Answer { rows, changed })
         })
         .await
     }
@@ -210,12 +226,13 @@ impl Sink for Outlet {
     }
 }
 
+/// Gives the number of rows that the statement was about.
 async fn extended(
     client: &Client,
     sql: &str,
     parameters: &[Value],
     sink: &mut impl Sink,
-) -> Result<(), tokio_postgres::Error> {
+) -> Result<u64, tokio_postgres::Error> {
     let statement = client.prepare(sql).await?;
     let names: Arc<[String]> = statement
         .columns()
@@ -228,16 +245,17 @@ async fn extended(
         let row = Row::new(names.clone(), values::of_row(&row));
         sink.take(row).await;
     }
-    Ok(())
+    Ok(rows.rows_affected().unwrap_or_default())
 }
 
 async fn simple(
     client: &Client,
     sql: &str,
     sink: &mut impl Sink,
-) -> Result<(), tokio_postgres::Error> {
+) -> Result<u64, tokio_postgres::Error> {
     let messages = client.simple_query_raw(sql).await?;
     pin_mut!(messages);
+    let mut total = 0;
     let mut names: Arc<[String]> = Arc::default();
     while let Some(message) = messages.try_next().await? {
         match message {
@@ -253,10 +271,11 @@ async fn simple(
                     .collect();
                 sink.take(Row::new(names.clone(), values)).await;
             }
+            SimpleQueryMessage::CommandComplete(changed) => total += changed,
             _ => {}
         }
     }
-    Ok(())
+    Ok(total)
 }
 
 fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {

@@ -128,18 +128,40 @@ impl Database {
     /// Runs a query whose text has `{list}` once for every list of values, and reads all rows.
     pub async fn query_lists(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
-        let longest = match self {
-            Database::Oracle(_) => oracle::LIST_VALUES,
-            _ => LIST_VALUES,
-        };
-        for list in values.chunks(longest) {
-            let places: Vec<String> = (1..=list.len()).map(|i| format!("${i}")).collect();
-            rows.extend(
-                self.query(&sql.replace("{list}", &places.join(", ")), list)
-                    .await?,
-            );
+        for list in values.chunks(self.longest_list()) {
+            rows.extend(self.query(&listed(sql, list), list).await?);
         }
         Ok(rows)
+    }
+
+    /// Runs a statement that changes rows, and tells how many it was about, with those
+    /// that held the new values already.
+    ///
+    /// The statement must be one that may run twice: it is tried again when its answer was lost.
+    pub async fn execute(&self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        match self {
+            Database::Postgres(database) => database.execute(sql, parameters).await,
+            Database::Mysql(database) => database.execute(sql, parameters).await,
+            Database::Oracle(database) => database.execute(sql, parameters).await,
+            Database::Sqlite(database) => database.execute(sql, parameters).await,
+        }
+    }
+
+    /// Runs a statement whose text has `{list}` once for every list of values, as
+    /// [`Database::execute`] does, and tells how many rows were changed in all.
+    pub async fn execute_lists(&self, sql: &str, values: &[Value]) -> Result<u64> {
+        let mut changed = 0;
+        for list in values.chunks(self.longest_list()) {
+            changed += self.execute(&listed(sql, list), list).await?;
+        }
+        Ok(changed)
+    }
+
+    fn longest_list(&self) -> usize {
+        match self {
+            Database::Oracle(_) => oracle::LIST_VALUES,
+            _ => LIST_VALUES,
+        }
     }
 
     /// How the connection is protected, for `check`; nothing for a file. Connects, if need be.
@@ -201,4 +223,10 @@ impl Database {
         let sql = format!("SELECT {} FROM {table} {nothing}", columns.join(", "));
         self.query(&sql, &[]).await.map(|_| ())
     }
+}
+
+/// The text with a placeholder for every value of the list.
+fn listed(sql: &str, list: &[Value]) -> String {
+    let places: Vec<String> = (1..=list.len()).map(|i| format!("${i}")).collect();
+    sql.replace("{list}", &places.join(", "))
 }

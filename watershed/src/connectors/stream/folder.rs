@@ -9,14 +9,15 @@ use crate::connectors::objects::write_whole;
 use crate::error::{Error, OrFail as _, Remedy, Result};
 use crate::formats::avro::Encoder;
 
-/// A folder of Avro object container files, one a page: `<run start>-<page, 6 digits>.avro`,
+/// A folder of Avro object container files, one a page, or several of a large one:
+/// `<run start>-<number, 6 digits>.avro`,
 /// written aside, fsynced, renamed. Any Avro tool opens them.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     encoder: Encoder,
     run: String,
-    pages: AtomicU32,
+    files: AtomicU32,
 }
 
 impl Folder {
@@ -25,7 +26,7 @@ impl Folder {
             path,
             encoder: encoder.clone(),
             run,
-            pages: AtomicU32::new(0),
+            files: AtomicU32::new(0),
         }
     }
 
@@ -33,8 +34,8 @@ impl Folder {
         if records.is_empty() {
             return Ok(Put::default());
         }
-        let page = self.pages.fetch_add(1, Ordering::Relaxed) + 1;
-        let path = self.path.join(format!("{}-{page:06}.avro", self.run));
+        let number = self.files.fetch_add(1, Ordering::Relaxed) + 1;
+        let path = self.path.join(format!("{}-{number:06}.avro", self.run));
         let what = format!("writing file:{}", path.display());
         let bytes = self
             .encoder

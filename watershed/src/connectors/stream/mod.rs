@@ -79,7 +79,7 @@ impl Stream {
         )
     }
 
-    /// Writes the records of one page. When this returns, they are durable (P1), but for those
+    /// Writes the records of a page, or of a part of it. When this returns, they are durable (P1), but for those
     /// that it names.
     pub async fn put(&self, records: Vec<StreamRecord>) -> Result<Put> {
         match self {

@@ -42,6 +42,7 @@ pub async fn sql(database: &Database, unreadable: Option<&str>) {
     lists_are_looked_up_in_chunks(database).await;
     what_does_not_fit_is_named_by_its_column(database).await;
     rows_are_streamed(database).await;
+    rows_are_changed_and_counted(database).await;
     if let Some(expression) = unreadable {
         let text = format!("SELECT {expression} AS spoiled, 'plain' AS plain, 7 AS number");
         let row = &query(database, &text, &[]).await[0];
@@ -264,6 +265,46 @@ async fn rows_are_streamed(database: &Database) {
     );
 }
 
+/// Last of the tests, and only with rows that it has made.
+async fn rows_are_changed_and_counted(database: &Database) {
+    let insert = "INSERT INTO contract_values (id, name, changed, truth) VALUES ($1, $2, $3, $4)";
+    let at = Value::Instant(instant("2030-01-01 00:00:00"));
+    for (id, name) in [(101, "O'Brien \\"), (102, ""), (103, "$1")] {
+        let truth = Value::Boolean(id == 103);
+        let row = [
+            Value::Integer(id),
+            Value::Text(name.into()),
+            at.clone(),
+            truth,
+        ];
+        assert_eq!(execute(database, insert, &row).await, 1);
+    }
+    let update = "UPDATE contract_values SET truth = FALSE, name = NULL WHERE id IN ({list})";
+    // Values of three lists: one in the first, one in the last, one that is nobody's.
+    let mut numbers: Vec<Value> = (1_000..1_000 + 2 * LIST_VALUES as i64)
+        .map(Value::Integer)
+        .collect();
+    numbers[0] = Value::Integer(103);
+    numbers.push(Value::Integer(101));
+    // The second time nothing is different, and the rows count all the same.
+    for _ in 0..2 {
+        let changed = database.execute_lists(update, &numbers).await;
+        assert_eq!(changed.expect(update), 2);
+    }
+    assert_eq!(database.execute_lists(update, &[]).await.expect(update), 0);
+    let left = "SELECT id FROM contract_values WHERE id > 100 AND name = $1";
+    let rows = query(database, left, &[Value::Text(String::new())]).await;
+    assert_eq!(ids(&rows), [102]);
+
+    let none = "UPDATE contract_values SET name = $2 WHERE id = $1";
+    let nobody = [Value::Integer(999), Value::Text("x".into())];
+    assert_eq!(execute(database, none, &nobody).await, 0);
+    let delete = "DELETE FROM contract_values WHERE id > $1";
+    let bound = [Value::Integer(100)];
+    assert_eq!(execute(database, delete, &bound).await, 3);
+    assert_eq!(execute(database, delete, &bound).await, 0);
+}
+
 fn ids(rows: &[Row]) -> Vec<i64> {
     rows.iter()
         .map(|row| {
@@ -277,6 +318,11 @@ fn ids(rows: &[Row]) -> Vec<i64> {
 async fn query(database: &Database, sql: &str, values: &[Value]) -> Vec<Row> {
     let rows = database.query(sql, values).await;
     rows.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+}
+
+async fn execute(database: &Database, sql: &str, values: &[Value]) -> u64 {
+    let changed = database.execute(sql, values).await;
+    changed.unwrap_or_else(|error| panic!("{sql}: {error:?}"))
 }
 
 async fn query_lists(database: &Database, sql: &str, values: &[Value]) -> Vec<Row> {
