@@ -127,7 +127,7 @@ fn staff(number: usize) -> String {
     let n = number.to_string();
     let (email, name) = (format!("s{n}@mit.example"), format!("STAFF{n}"));
     // Every tenth has no account.
-    let name = Some(&*name).filter(|_| number % 10 != 0);
+    let name = Some(&*name).filter(|_| !number.is_multiple_of(10));
     row(&[
         Some(&n),
         Some(&email),
