@@ -5,6 +5,7 @@
 //! It is the library's first customer: whatever a pipeline here needs is public there.
 
 pub mod cli;
+pub mod journal;
 pub mod pipelines;
 pub mod service;
 

@@ -5,7 +5,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::pipelines::{JOBS, Job};
+use crate::pipelines::{JOBS, Job, patronload};
 
 /// Keeps analytics and library systems up to date from the systems of record.
 #[derive(Parser)]
@@ -59,6 +59,11 @@ pub(super) enum Command {
     State {
         #[command(subcommand)]
         action: StateAction,
+    },
+    /// What belongs to the pipeline patronload alone
+    Patronload {
+        #[command(subcommand)]
+        action: PatronloadAction,
     },
     /// Work with the embedded geocoder
     Geocoder {
@@ -129,6 +134,13 @@ pub(super) struct RunArgs {
     /// orders: apply files that sort before one already applied, too
     #[arg(long)]
     pub allow_late: bool,
+    /// Connect to the data warehouse of patronload, log its version, and stop
+    #[arg(
+        short = 't',
+        long = "database-connection-test",
+        alias = "database_connection_test"
+    )]
+    pub test_connection: bool,
 }
 
 #[derive(Args, Clone)]
@@ -194,6 +206,12 @@ pub(super) enum NewAction {
 }
 
 #[derive(Subcommand)]
+pub(super) enum PatronloadAction {
+    /// Print the institution's built-in YAML, for ALMA_CONFIG
+    AlmaConfig,
+}
+
+#[derive(Subcommand)]
 pub(super) enum GeocoderAction {
     /// Build a geocoder from a CSV with the header street,zip,side,from,to,tract
     Build {
@@ -249,11 +267,26 @@ fn loader_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Refuses what the pipeline has not.
+pub(super) fn check_run(job: &Job, run: &RunArgs) -> Result<(), clap::Error> {
+    if run.test_connection && job.name != patronload::JOB.name {
+        let words = format!(
+            "'--database-connection-test' belongs to {}\n",
+            patronload::JOB.name
+        );
+        return Err(Arguments::command().error(ErrorKind::ArgumentConflict, words));
+    }
+    check_mode(job, run.only.as_deref())
+}
+
 /// Refuses a mode that the pipeline has not.
 pub(super) fn check_mode(job: &Job, only: Option<&str>) -> Result<(), clap::Error> {
     match only {
         Some(mode) if !job.modes.contains(&mode) => {
-            let modes = job.modes.join(", ");
+            let modes = match job.modes {
+                [] => "none".to_owned(),
+                modes => modes.join(", "),
+            };
             let words = format!(
                 "invalid value '{mode}' for '--only <MODE>': {} has {modes}\n",
                 job.name

@@ -41,11 +41,12 @@ pub(super) async fn demo() -> Result<u8> {
         // What the environment says of real systems has no place here.
         let settings = sources::gather_without_environment(job, &args).await?;
         let bars = MultiProgress::new();
-        run::log_to_stderr(job, &settings, &bars);
+        let journal = run::log_to_stderr(job, &settings, &bars);
         let progress = Arc::new(Progress::new(bars));
         let options = Options {
             stop: stop.clone(),
             progress: Some(run::telling(&progress)),
+            journal,
             ..Options::default()
         };
         let outcome = (job.run)(&settings, &options).await;

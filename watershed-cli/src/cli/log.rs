@@ -47,12 +47,12 @@ impl Log {
 impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        // P6: the filter that keeps other libraries' lines out.
-        if !metadata.target().starts_with("watershed") || *metadata.level() > self.level {
+        if *metadata.level() > self.level {
             return;
         }
-        let mut fields = Fields::default();
-        event.record(&mut fields);
+        let Some(fields) = Fields::of(event) else {
+            return;
+        };
         let level = match *metadata.level() {
             Level::ERROR => "ERROR",
             Level::WARN => "WARNING",
@@ -70,15 +70,7 @@ impl<S: Subscriber> Layer<S> for Log {
             object.extend(fields.others);
             Json::Object(object).to_string()
         } else {
-            // Words of its own say what the fields do, which JSON has for machines.
-            let others: String = match fields.message.is_empty() {
-                true => fields
-                    .others
-                    .iter()
-                    .map(|(name, value)| format!(" {name}={value}"))
-                    .collect(),
-                false => String::new(),
-            };
+            let others = fields.in_one_line();
             let time = now.strftime("%Y-%m-%d %H:%M:%S,%3f");
             format!(
                 "{time} | {} | {level}: {}{others}",
@@ -89,10 +81,40 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 }
 
+/// The message of an event and its fields; nothing for another library's (P6).
+pub(crate) fn message(event: &Event<'_>) -> Option<String> {
+    let fields = Fields::of(event)?;
+    Some(format!("{}{}", fields.message, fields.in_one_line()))
+}
+
 #[derive(Default)]
 struct Fields {
     message: String,
     others: Map<String, Json>,
+}
+
+impl Fields {
+    /// Those of an event of ours.
+    fn of(event: &Event<'_>) -> Option<Fields> {
+        // P6: the filter that keeps other libraries' lines out.
+        if !event.metadata().target().starts_with("watershed") {
+            return None;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        Some(fields)
+    }
+
+    /// Nothing where there is a message: its words say what the fields do, which are for machines.
+    fn in_one_line(&self) -> String {
+        if !self.message.is_empty() {
+            return String::new();
+        }
+        let others = self.others.iter();
+        others
+            .map(|(name, value)| format!(" {name}={value}"))
+            .collect()
+    }
 }
 
 impl Visit for Fields {

@@ -7,10 +7,12 @@ mod demo;
 mod geocoder;
 pub mod log;
 mod new;
+mod patronload;
 mod reference;
 mod run;
 mod sample;
 mod screen;
+mod sentry;
 mod sources;
 mod state;
 
@@ -24,7 +26,7 @@ use tokio::runtime::Builder;
 use watershed::error::{Error, OrFail as _, Remedy, Result};
 
 use crate::pipelines::{JOBS, Job};
-use args::{Arguments, Command};
+use args::{Arguments, Command, PatronloadAction};
 
 /// Exit code of a run that set records aside.
 const SET_ASIDE: u8 = 6;
@@ -48,7 +50,14 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             screen::complain(&error);
             error.remedy().exit_code()
         }
-        Err(_) => Remedy::ReportBug.exit_code(),
+        Err(_) => {
+            // A second panic, while the first one is told, is nobody's business.
+            let told = Builder::new_current_thread().enable_all().build();
+            if let Ok(runtime) = told {
+                runtime.block_on(sentry::tell_of_a_panic());
+            }
+            Remedy::ReportBug.exit_code()
+        }
     }
 }
 
@@ -73,9 +82,12 @@ async fn dispatch(command: Command) -> Result<u8> {
         }
         Command::Run { job, run } => {
             let job = find(&job)?;
-            let usage = args::check_mode(job, run.only.as_deref())
+            let usage = args::check_run(job, &run)
                 .and_then(|()| args::check_every(job, run.every.as_deref()));
             match usage {
+                Ok(()) if run.test_connection => {
+                    patronload::test_connection(job, &run.settings).await
+                }
                 Ok(()) => run::run(job, run).await,
                 Err(usage) => Ok(tell_usage(&usage)),
             }
@@ -89,6 +101,9 @@ async fn dispatch(command: Command) -> Result<u8> {
             }
         }
         Command::State { action } => state::state(action).await,
+        Command::Patronload { action } => match action {
+            PatronloadAction::AlmaConfig => Ok(patronload::alma_config()),
+        },
         Command::Geocoder { action } => geocoder::geocoder(action),
         Command::Config { action } => config::config(action).await,
         Command::New { action } => new::new(action),
@@ -125,6 +140,7 @@ fn hide_panics() {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
+        sentry::note_panic(&place);
         screen::talk(&format!(
             "error: the program is wrong at {place}; please report this\n"
         ));

@@ -4,7 +4,7 @@ use std::path::Path;
 use watershed::error::{Error, OrFail as _, Remedy, Result};
 use watershed::settings::reference as table;
 
-use crate::pipelines::JOBS;
+use crate::pipelines::{COMMON, JOBS};
 
 const PAGE: &str = "docs/reference.md";
 
@@ -40,7 +40,7 @@ fn page() -> String {
     );
     let mut described = HashSet::new();
     for job in JOBS {
-        for group in job.settings {
+        for group in job.settings.iter().chain([&COMMON]) {
             if described.insert(group.title) {
                 page.push_str(&format!(
                     "\n## {}\n\n{}",

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use indicatif::MultiProgress;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +11,8 @@ use watershed::settings::Settings;
 use super::args::RunArgs;
 use super::log::Log;
 use super::screen::{self, Progress};
-use super::{SET_ASIDE, sources};
+use super::{SET_ASIDE, sentry, sources};
+use crate::journal::Journal;
 use crate::pipelines::{Job, Options, Outcome, Tell};
 use crate::service::{self, Served};
 
@@ -28,7 +29,8 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
     ];
     let settings = sources::gather(job, &args.settings, &flags).await?;
     let bars = MultiProgress::new();
-    log_to_stderr(job, &settings, &bars);
+    let journal = log_to_stderr(job, &settings, &bars);
+    sentry::watch(job, &settings)?;
     let progress = Arc::new(Progress::new(bars));
     let options = Options {
         dry_run: args.dry_run || declared_flag(job, &settings, "DRY_RUN"),
@@ -39,19 +41,23 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
         progress: Some(telling(&progress)),
         share: progress.share(),
         show: None,
+        journal,
     };
     match service::serve(job, &settings, options).await? {
         Served::Ended(result) => {
             progress.finish();
             tracing::info!("{} ends", job.name);
-            Ok(result.map_or_else(|error| log_error(&error), |()| 0))
+            match result {
+                Ok(()) => Ok(0),
+                Err(error) => Ok(tell_error(&error).await),
+            }
         }
         Served::Once(options) => {
             let dry = if options.dry_run { " (dry run)" } else { "" };
             tracing::info!("{} starts{dry}", job.name);
             let outcome = (job.run)(&settings, &options).await;
             progress.finish();
-            conclude(job, outcome)
+            conclude(job, outcome).await
         }
     }
 }
@@ -61,8 +67,9 @@ fn declared_flag(job: &Job, settings: &Settings, name: &str) -> bool {
     job.all_settings().any(|setting| setting.name == name) && settings.flag(name)
 }
 
-/// Logs the error that ended the program, and gives its exit code.
-fn log_error(error: &Error) -> u8 {
+/// Tells the error that ended the program, and gives its exit code.
+async fn tell_error(error: &Error) -> u8 {
+    sentry::tell(error).await;
     tracing::error!("{}", error.in_one_line());
     if let Some(hint) = error.hint() {
         tracing::error!("hint: {hint}");
@@ -71,7 +78,7 @@ fn log_error(error: &Error) -> u8 {
 }
 
 /// Tells how the run ended, once, and gives the exit code.
-fn conclude(job: &Job, outcome: Outcome) -> Result<u8> {
+async fn conclude(job: &Job, outcome: Outcome) -> Result<u8> {
     let report = &outcome.report;
     if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         screen::talk(&screen::report(&[(job.name, report)]));
@@ -81,19 +88,29 @@ fn conclude(job: &Job, outcome: Outcome) -> Result<u8> {
         tracing::warn!("{} records were set aside in {place}", report.set_aside());
     }
     if let Err(error) = outcome.result {
-        return Ok(log_error(&error));
+        return Ok(tell_error(&error).await);
     }
     Ok(if report.set_aside() > 0 { SET_ASIDE } else { 0 })
 }
 
-/// Writes our log lines as the settings say.
-pub(super) fn log_to_stderr(job: &'static Job, settings: &Settings, bars: &MultiProgress) {
+/// Writes our log lines as the settings say; gives those of the run, which begins now.
+pub(super) fn log_to_stderr(
+    job: &'static Job,
+    settings: &Settings,
+    bars: &MultiProgress,
+) -> Journal {
     let level = settings.text("LOG_LEVEL").unwrap_or_default();
     let format = settings.text("LOG_FORMAT").unwrap_or_default();
     let log = Log::new(job.name, &level, &format, bars.clone());
     // A second subscriber in one process (a test's) stays the one it is.
-    let _ = tracing_subscriber::registry().with(log).try_init();
+    // So does its journal.
+    let subscriber = tracing_subscriber::registry().with(log);
+    let _ = subscriber.with(JOURNAL.clone()).try_init();
+    JOURNAL.clear();
+    JOURNAL.clone()
 }
+
+static JOURNAL: LazyLock<Journal> = LazyLock::new(Journal::default);
 
 pub(super) fn telling(progress: &Arc<Progress>) -> Tell {
     let progress = progress.clone();

@@ -72,7 +72,7 @@ async fn place(job: &Job, settings: &Settings) -> Result<(Object, TimeZone)> {
     if job.state.is_empty() {
         let what = format!("looking for the state of {}: it has none", job.name);
         return Err(Error::new(Remedy::FixSettings, what)
-            .with_hint("what it delivered stands in its target's table loader_deliveries"));
+            .with_hint("each of its runs is whole, or its place stands in the target itself"));
     }
     let url = state_url(settings);
     settings.complete(())?;

@@ -4,6 +4,7 @@ pub mod databases;
 pub mod location_visits;
 pub mod orders;
 pub mod patron_info;
+pub mod patronload;
 pub mod pc_reserve;
 pub mod poller;
 pub mod sending;
@@ -17,6 +18,7 @@ use watershed::engine::{ModeReport, Report, Stop};
 use watershed::error::Result;
 use watershed::settings::{Setting, Settings};
 
+use crate::journal::Journal;
 use crate::service::Service;
 
 /// All pipelines, in the order in which they are listed.
@@ -24,8 +26,19 @@ pub const JOBS: &[Job] = &[
     patron_info::JOB,
     pc_reserve::JOB,
     location_visits::JOB,
+    patronload::JOB,
     orders::JOB,
 ];
+
+/// Settings that every pipeline has.
+pub const COMMON: SettingGroup = SettingGroup {
+    title: "Errors",
+    settings: &[Setting::text(
+        "SENTRY_DSN",
+        "DSN of a project in Sentry, which is told the errors that end a run; `none` is none.",
+    )
+    .secret()],
+};
 
 /// A pipeline as the command line sees it.
 pub struct Job {
@@ -72,7 +85,8 @@ impl Job {
 
     /// All its settings.
     pub fn all_settings(&self) -> impl Iterator<Item = &'static Setting> + use<> {
-        self.settings.iter().flat_map(|group| group.settings)
+        let own = self.settings.iter().flat_map(|group| group.settings);
+        own.chain(COMMON.settings)
     }
 }
 
@@ -95,6 +109,8 @@ pub struct Options {
     pub share: Option<Arc<orders::TellShare>>,
     /// Gets the pseudonymised records instead of a stream.
     pub show: Option<Shown>,
+    /// The run's own log lines, for a report by mail.
+    pub journal: Journal,
 }
 
 /// What is called with a report.

@@ -94,6 +94,7 @@ pub const AWS_SETTINGS: &[Setting] = &[
     Setting::text("AWS_ENDPOINT_URL_S3", "Endpoint of S3."),
     Setting::text("AWS_ENDPOINT_URL_KINESIS", "Endpoint of Kinesis."),
     Setting::text("AWS_ENDPOINT_URL_KMS", "Endpoint of KMS."),
+    Setting::text("AWS_ENDPOINT_URL_SES", "Endpoint of SES."),
     Setting::text(
         "AWS_ENDPOINT_URL_REDSHIFT",
         "Endpoint of Redshift's own interface, for `REDSHIFT_CLUSTER`.",

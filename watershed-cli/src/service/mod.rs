@@ -220,6 +220,7 @@ async fn again_and_again(
 ) -> Outcome {
     loop {
         let began = Instant::now();
+        options.journal.clear();
         let outcome = (job.run)(settings, options).await;
         match &outcome.result {
             _ if options.stop.is_requested() => {

@@ -9,6 +9,9 @@ mod interrupted;
 mod interruption;
 mod location_visits;
 mod modes;
+mod oracle;
+#[path = "../../../watershed/tests/oracle_stub/mod.rs"]
+mod oracle_stub;
 mod orders;
 mod pc_reserve;
 mod pressure;

@@ -65,6 +65,15 @@ impl Aws {
         }
     }
 
+    /// The same account in another region.
+    pub(crate) fn in_region(&self, region: &str) -> Aws {
+        let config = self.config.clone().into_builder();
+        Aws {
+            config: config.region(Region::new(region.to_owned())).build(),
+            endpoints: self.endpoints.clone(),
+        }
+    }
+
     /// What the SDK's clients are made from.
     pub fn config(&self) -> &SdkConfig {
         &self.config

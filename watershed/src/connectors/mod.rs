@@ -5,13 +5,17 @@
 //! may pass and what a person must fix.
 
 pub mod aws;
+mod aws_query;
 pub mod http;
 pub mod kms;
+pub mod mail;
 pub mod mysql;
 pub mod notifications;
 pub mod objects;
+pub mod oracle;
 pub mod postgres;
 pub mod redshift;
+pub mod sentry;
 pub mod sql;
 pub mod sqlite;
 pub mod stream;

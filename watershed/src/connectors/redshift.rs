@@ -1,37 +1,30 @@
 //! Temporary credentials of a Redshift cluster, for whoever may ask AWS for them.
 //!
 //! Two calls of Redshift's [query API]: `DescribeClusters` tells the cluster's host and port,
-//! `GetClusterCredentials` a user name and a password that last 15 minutes. They are signed here,
-//! because AWS's own client takes minutes to compile for these two.
+//! `GetClusterCredentials` a user name and a password that last 15 minutes.
 //!
 //! [query API]: https://docs.aws.amazon.com/redshift/latest/APIReference/Welcome.html
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
-use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
-use super::aws::{Aws, chain, remedy_of_code};
+use super::aws::{Aws, remedy_of_code};
+use super::aws_query::{CALL, QueryApi, code_and_message, remedy_of_status};
 use super::http::Http;
-use crate::error::{Error, OrFail as _, Remedy, Result};
+use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
 use crate::retry::{Policy, retry};
 
-/// The only version of the API.
-const VERSION: &str = "2012-12-01";
-
-/// One signed call is answered within a second or two; after this it is given up.
-const CALL: Duration = Duration::from_secs(30);
-
-const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+/// With the only version that there is.
+const API: QueryApi = QueryApi {
+    service: "redshift",
+    host: "redshift",
+    version: "2012-12-01",
+};
 
 /// Where a cluster answers, and who may log in there until when.
 #[derive(Clone)]
@@ -143,67 +136,12 @@ impl IamLogin {
             "calling Redshift's {action} for the cluster {}",
             self.cluster
         );
-        let endpoint = match self.aws.endpoint("redshift") {
-            Some(endpoint) => endpoint.to_owned(),
-            None => format!("https://redshift.{}.amazonaws.com/", self.aws.region()),
-        };
-        let endpoint = Url::parse(&endpoint).or_fail(Remedy::FixSettings, || {
-            format!("{what}: its endpoint is no URL")
-        })?;
-        let body = form_urlencoded::Serializer::new(String::new())
-            .append_pair("Action", action)
-            .append_pair("Version", VERSION)
-            .extend_pairs(parameters)
-            .finish();
-        let credentials = self.aws.sign_with().await?;
-        let now = SystemTime::now();
-        let mut request = http.post(endpoint.as_str()).header(CONTENT_TYPE, FORM);
-        for (name, value) in signature(&credentials, self.aws.region(), &endpoint, &body, now)? {
-            request = request.header(name, value);
-        }
-        // Not `Http::send`: AWS says in the body of an error what is wrong.
-        let broken = |cause: reqwest::Error| {
-            Error::new(Remedy::TryAgain, &*what).caused_by(chain(&cause.without_url()))
-        };
-        let answer = request.body(body).send().await.map_err(broken)?;
-        let status = answer.status();
-        let text = Zeroizing::new(answer.text().await.map_err(broken)?);
-        if !status.is_success() {
-            return Err(refusal(&what, action, status, &text));
-        }
-        Ok((what, text))
+        let refused = |status, xml: &str| refusal(&what, action, status, xml);
+        let answer = API
+            .call(&self.aws, http, &what, action, parameters, refused)
+            .await?;
+        Ok((what, answer))
     }
-}
-
-/// The headers that sign a request: date, signature, and the session's token where there is one.
-fn signature(
-    credentials: &Credentials,
-    region: &str,
-    endpoint: &Url,
-    body: &str,
-    now: SystemTime,
-) -> Result<Vec<(String, String)>> {
-    let what = || "signing a call of Redshift".to_owned();
-    let identity = credentials.clone().into();
-    let parameters = SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name("redshift")
-        .time(now)
-        .settings(SigningSettings::default())
-        .build()
-        .or_fail(Remedy::ReportBug, what)?;
-    let headers = [(CONTENT_TYPE.as_str(), FORM)];
-    let body = SignableBody::Bytes(body.as_bytes());
-    let request = SignableRequest::new("POST", endpoint.as_str(), headers.into_iter(), body)
-        .or_fail(Remedy::ReportBug, what)?;
-    let (instructions, _) = sign(request, &parameters.into())
-        .or_fail(Remedy::ReportBug, what)?
-        .into_parts();
-    let headers = instructions.headers();
-    Ok(headers
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect())
 }
 
 #[derive(Deserialize)]
@@ -256,20 +194,6 @@ struct Login {
     expiration: Timestamp,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ErrorResponse {
-    error: ErrorDetails,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ErrorDetails {
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
 /// Host and port in the answer to `DescribeClusters`.
 fn address(what: &str, xml: &str) -> Result<(String, u16)> {
     let answer: DescribeClustersResponse = read(what, xml)?;
@@ -304,21 +228,12 @@ fn read<'xml, T: Deserialize<'xml>>(what: &str, xml: &'xml str) -> Result<T> {
 
 /// What an answer with an error asks of its reader.
 fn refusal(what: &str, action: &str, status: StatusCode, xml: &str) -> Error {
-    let Ok(ErrorResponse { error }) = quick_xml::de::from_str(xml) else {
-        let remedy = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Remedy::FixAccess,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Remedy::TryAgain,
-            _ if status.is_server_error() => Remedy::TryAgain,
-            _ => Remedy::FixSettings,
-        };
-        return Error::new(remedy, what).caused_by(format!("the answer was {status}"));
+    let Some((code, message)) = code_and_message(xml) else {
+        return Error::new(remedy_of_status(status), what)
+            .caused_by(format!("the answer was {status}"));
     };
-    // The first line alone: below it, AWS repeats the signed request, and with it the session's
-    // token, when a signature does not match.
-    let message = error.message.trim().lines().next().unwrap_or_default();
-    let refused = Error::new(remedy_of_code(&error.code), what)
-        .caused_by(format!("{}: {message}", error.code));
-    match &*error.code {
+    let refused = Error::new(remedy_of_code(&code), what).caused_by(format!("{code}: {message}"));
+    match &*code {
         "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
             refused.with_hint(format!("allow `redshift:{action}` to the AWS identity that runs this; GetClusterCredentials asks for it on the `dbuser` and on the `dbname`"))
         }

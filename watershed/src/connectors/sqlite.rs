@@ -12,9 +12,12 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, ToSql};
 use tokio::task::spawn_blocking;
 
-use super::sql::{Row, Value};
+use super::sql::{Outlet, Row, RowStream, Value};
 use crate::error::{Error, Remedy, Result};
 use crate::time::format_utc;
+
+/// A file is not silent for long, not even while another program has it locked.
+const SILENCE: Duration = Duration::from_secs(900);
 
 /// A SQLite file, opened at the first query.
 #[derive(Clone, Debug)]
@@ -87,6 +90,22 @@ impl Sqlite {
         .map_err(|_| Error::new(Remedy::ReportBug, format!("{doing} {}", self.name)))?
     }
 
+    /// Reads through a connection of its own, so that other queries need not wait for it.
+    pub(crate) fn stream(&self, sql: &str, parameters: &[Value]) -> RowStream {
+        let database = self.clone();
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        let read = move |mut outlet: Outlet| {
+            let connection = open(&database.path, database.schema, Access::Read)
+                .map_err(|cause| database.error("opening", cause))?;
+            each_row(&connection, &sql, &parameters, |row| {
+                outlet.push_blocking(row)
+            })
+            .map_err(|cause| database.error("querying", cause))?;
+            Ok(outlet)
+        };
+        RowStream::start_blocking(format!("querying {}", self.name), SILENCE, read)
+    }
+
     /// SQLite's messages name tables and columns and hold no values.
     fn error(&self, doing: &str, cause: rusqlite::Error) -> Error {
         let what = format!("{doing} {} (sqlite:{})", self.name, self.path.display());
@@ -127,19 +146,35 @@ fn open(path: &Path, schema: Option<&str>, access: Access) -> rusqlite::Result<C
 }
 
 fn rows(connection: &Connection, sql: &str, parameters: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    let mut found = Vec::new();
+    each_row(connection, sql, parameters, |row| {
+        found.push(row);
+        true
+    })?;
+    Ok(found)
+}
+
+/// Gives every row to `take`, until that says false.
+fn each_row(
+    connection: &Connection,
+    sql: &str,
+    parameters: &[Value],
+    mut take: impl FnMut(Row) -> bool,
+) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(sql)?;
     bind(&mut statement, parameters)?;
     let names: Arc<[String]> = statement.column_names().map(str::to_owned).collect();
-    let mut found = Vec::new();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
         let mut values = Vec::with_capacity(names.len());
         for i in 0..names.len() {
             values.push(value(row.get_ref(i)?));
         }
-        found.push(Row::new(names.clone(), values));
+        if !take(Row::new(names.clone(), values)) {
+            break;
+        }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn bind(statement: &mut Statement<'_>, parameters: &[Value]) -> rusqlite::Result<()> {

@@ -4,3 +4,4 @@ pub mod avro;
 pub mod copy;
 pub mod csv;
 pub mod values;
+pub mod zip;

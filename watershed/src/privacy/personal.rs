@@ -8,7 +8,7 @@ use zeroize::Zeroize;
 /// wiped when it is dropped. The only ways out are named functions, so that a search for them
 /// finds every place where a personal value leaves:
 /// [`Pseudonymiser::pseudonyms`](super::Pseudonymiser::pseudonyms),
-/// [`Personal::for_geocoder`], [`Personal::area`], [`Seal::seal`](super::Seal::seal), and, back
+/// [`Personal::for_geocoder`], [`Personal::for_alma`], [`Personal::area`], [`Seal::seal`](super::Seal::seal), and, back
 /// to the system of record, [`Value::personal_id`](crate::connectors::sql::Value::personal_id)
 /// and [`Value::personal_text`](crate::connectors::sql::Value::personal_text).
 ///
@@ -91,9 +91,37 @@ impl Personal<String> {
         self.0.contains('\0')
     }
 
+    /// The text without the characters that XML 1.0 cannot hold, still personal, and their number.
+    ///
+    /// Those are the control characters but tab, line feed and carriage return, and U+FFFE and
+    /// U+FFFF ([XML 1.0, 2.2](https://www.w3.org/TR/xml/#charsets)).
+    pub fn legal_in_xml(mut self) -> (Personal<String>, u64) {
+        // 0xEF is the first byte of U+FFFE; most texts have neither, and are not looked at twice.
+        let suspicious = |byte: u8| byte < 0x20 || byte == 0xEF;
+        if !self.0.bytes().any(suspicious) {
+            return (self, 0);
+        }
+        let mut dropped = 0;
+        self.0.retain(|character| {
+            let legal = match character {
+                '\t' | '\n' | '\r' => true,
+                '\u{FFFE}' | '\u{FFFF}' => false,
+                _ => character >= ' ',
+            };
+            dropped += u64::from(!legal);
+            legal
+        });
+        (self, dropped)
+    }
+
     /// A way out: the first `characters` of a postal code, which name an area and not a person.
     pub fn area(&self, characters: usize) -> String {
         self.0.chars().take(characters).collect()
+    }
+
+    /// A way out: the text as it is written into Alma's file of patrons, and nowhere else.
+    pub fn for_alma(&self) -> &str {
+        &self.0
     }
 
     /// A way out: the text as it goes to the geocoder, and nowhere else.
@@ -123,6 +151,20 @@ mod tests {
             street.trimmed(),
             Personal::new("\t1 Main St\u{a0}".to_owned())
         );
+    }
+
+    #[test]
+    fn what_xml_cannot_hold_is_dropped_and_counted() {
+        let name =
+            Personal::new("\0Zer\u{1f}li\u{FFFE}\u{FFFD}na\t\r\n\u{7f}\u{85}\u{FFFF}".to_owned());
+        let (legal, dropped) = name.legal_in_xml();
+        assert_eq!(dropped, 4);
+        assert_eq!(
+            legal,
+            Personal::new("Zerli\u{FFFD}na\t\r\n\u{7f}\u{85}".to_owned())
+        );
+        let plain = Personal::new("Zerlina ｅ".to_owned());
+        assert_eq!(plain.clone().legal_in_xml(), (plain, 0));
     }
 
     #[test]

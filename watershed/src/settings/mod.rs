@@ -254,6 +254,7 @@ impl Settings {
             ("s3", "AWS_ENDPOINT_URL_S3"),
             ("kinesis", "AWS_ENDPOINT_URL_KINESIS"),
             ("kms", "AWS_ENDPOINT_URL_KMS"),
+            ("ses", "AWS_ENDPOINT_URL_SES"),
             ("redshift", "AWS_ENDPOINT_URL_REDSHIFT"),
         ];
         let endpoints = services

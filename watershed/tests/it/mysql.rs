@@ -9,7 +9,9 @@ use watershed::privacy::Secret;
 use watershed::retry::Policy;
 use watershed::testing::contracts;
 
-use crate::support::{environment, once, policy, unique};
+use crate::support::{
+    CHANGES, NUMBERS, environment, once, policy, reads_from_one_snapshot, unique,
+};
 
 const ROLE: Role = Role {
     name: "Envisionware",
@@ -249,4 +251,20 @@ async fn p6_an_error_about_a_value_does_not_repeat_it() {
     let error = failure(&database, duplicate, &values).await;
     assert!(error.in_one_line().contains("error 1062"), "{error:?}");
     assert!(!format!("{error:?}").contains("Zerlina"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_stream_reads_from_one_snapshot() {
+    let recursive = NUMBERS.replace(
+        "INSERT INTO",
+        "SET max_recursive_iterations = 30000; INSERT INTO",
+    );
+    let url = database(&recursive).await;
+    let mut writer = client(&url).await;
+    reads_from_one_snapshot(&open(&url, policy()), async {
+        for change in CHANGES {
+            writer.query_drop(change).await.unwrap();
+        }
+    })
+    .await;
 }

@@ -11,7 +11,9 @@ use watershed::error::{Error, Remedy};
 use watershed::privacy::Secret;
 use watershed::testing::contracts;
 
-use crate::support::{environment, once, policy, unique};
+use crate::support::{
+    CHANGES, NUMBERS, environment, once, policy, reads_from_one_snapshot, unique,
+};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Extended, Protocol::Simple];
 
@@ -259,5 +261,54 @@ async fn p6_an_error_about_a_value_does_not_repeat_it() {
                 "{sql}: {error:?}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_reads_from_one_snapshot() {
+    for protocol in PROTOCOLS {
+        let url = database(NUMBERS).await;
+        let writer = client(&url).await;
+        reads_from_one_snapshot(&open(&url, protocol), async {
+            for change in CHANGES {
+                writer.batch_execute(change).await.unwrap();
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_the_embedded_twin_reads_from_one_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("numbers.db");
+    let writer = rusqlite::Connection::open(&path).unwrap();
+    // Else the writer would wait for the reader.
+    writer.pragma_update(None, "journal_mode", "WAL").unwrap();
+    let numbers = NUMBERS.replace("repeat('n', 300)", "hex(zeroblob(150))");
+    writer.execute_batch(&numbers).unwrap();
+    let url = format!("sqlite:{}", path.display());
+    reads_from_one_snapshot(&open(&url, Protocol::Extended), async {
+        for change in CHANGES {
+            writer.execute_batch(change).unwrap();
+        }
+    })
+    .await;
+}
+
+/// A stream that is dropped leaves no statement running on the server.
+#[tokio::test]
+async fn a_stream_that_is_dropped_ends_its_statement() {
+    let url = database("").await;
+    let database = open(&url, Protocol::Extended);
+    let endless = "SELECT repeat('n', 1000) AS text, generate_series(1, 1000000000) AS number";
+    let mut rows = database.stream(endless, &[]);
+    assert!(rows.next().await.unwrap().is_some());
+    drop(rows);
+    let running = "SELECT count(*)::text AS answer FROM pg_stat_activity \
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'active'";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while text(&database, running).await != "0" {
+        assert!(std::time::Instant::now() < deadline, "it runs on");
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use watershed::connectors::aws::{Aws, AwsSettings};
+use watershed::connectors::sql::Database;
 use watershed::privacy::Secret;
 use watershed::retry::Policy;
 
@@ -61,3 +62,31 @@ pub fn once() -> Policy {
         ..policy()
     }
 }
+
+/// A table `numbers` with the ids from 1 to 20,000, each with a text, so that no buffer on the way
+/// holds all of them.
+pub const NUMBERS: &str = "CREATE TABLE numbers (id bigint PRIMARY KEY, filler varchar(300));
+    INSERT INTO numbers WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 20000)
+    SELECT id, repeat('n', 300) FROM n;";
+
+/// Reads a stream of [`NUMBERS`] to its end while `change` writes behind its first rows, and asserts
+/// that it sees nothing of that.
+pub async fn reads_from_one_snapshot(database: &Database, change: impl Future<Output = ()>) {
+    let mut rows = database.stream("SELECT id, filler FROM numbers ORDER BY id", &[]);
+    let mut read = rows.next().await.unwrap().unwrap().len();
+    change.await;
+    while let Some(batch) = rows.next().await.unwrap() {
+        read += batch.len();
+        let last = batch.last().unwrap().integer("id").unwrap();
+        assert_eq!(last, Some(read as i64));
+    }
+    assert_eq!(read, 20_000);
+    let left = database.query("SELECT count(*) AS id FROM numbers", &[]);
+    assert_eq!(left.await.unwrap()[0].integer("id").unwrap(), Some(1));
+}
+
+/// What others write meanwhile.
+pub const CHANGES: [&str; 2] = [
+    "DELETE FROM numbers WHERE id > 1",
+    "UPDATE numbers SET id = 30000",
+];

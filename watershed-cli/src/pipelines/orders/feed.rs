@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use watershed::connectors::objects::{Folder, Listed};
+use watershed::connectors::objects::{Inbox, Listed};
 use watershed::error::{Error, Result};
 
 /// What is asked for at once. Two such pieces wait at most.
@@ -24,7 +24,7 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Begins to fetch, each piece by a call of its own that is tried again by itself.
-    pub(super) fn open(folder: &Folder, object: &Listed) -> Feed {
+    pub(super) fn open(folder: &Inbox, object: &Listed) -> Feed {
         let (sender, pieces) = mpsc::channel(1);
         let (folder, object) = (folder.clone(), object.clone());
         let mut fetching = JoinSet::new();

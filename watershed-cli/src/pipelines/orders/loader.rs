@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use watershed::connectors::aws::Aws;
-use watershed::connectors::objects::Folder;
+use watershed::connectors::objects::Inbox;
 use watershed::engine::{ModeReport, Report, Stop};
 use watershed::error::{Error, Remedy, Result};
 use watershed::retry::{Policy, retry};
@@ -33,7 +33,7 @@ const LONGEST_TRY: Duration = Duration::from_secs(7 * 86_400);
 /// Applies files.
 pub(super) struct Loader {
     config: Config,
-    folder: Folder,
+    folder: Inbox,
     target: Target,
     notices: Option<Notices>,
     history: History,
@@ -50,7 +50,7 @@ impl Loader {
     /// Opens source, target and broker; asks nothing of the network yet.
     pub(super) async fn open(config: Config, options: &Options) -> Result<Loader> {
         let aws = Aws::new(config.aws.clone()).await;
-        let folder = Folder::open(&config.source, &aws, config.policy.clone())?;
+        let folder = Inbox::open(&config.source, &aws, config.policy.clone())?;
         let target = Target::open(&config)?;
         metrics::begin(&config.entities);
         let notices = match &config.notifications {
@@ -308,7 +308,7 @@ fn clock(seconds: f64) -> String {
 /// What `check` finds out about the source, without reading a file.
 pub(super) async fn check_source(config: &Config) -> Result<String> {
     let aws = Aws::new(config.aws.clone()).await;
-    let folder = Folder::open(&config.source, &aws, config.policy.clone())?;
+    let folder = Inbox::open(&config.source, &aws, config.policy.clone())?;
     let found = waiting::list(&folder, &config.entities, &History::new()).await?;
     if found.waiting.is_empty() && found.ignored > 0 {
         let what = format!(

@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use serde_json::{Map, Value as Json};
 use tokio::task::spawn_blocking;
 use watershed::connectors::aws::Aws;
-use watershed::connectors::objects::Folder;
+use watershed::connectors::objects::Inbox;
 use watershed::error::{Error, OrFail as _, Remedy, Result};
 use watershed::formats::csv::CsvReader;
 
@@ -24,7 +24,7 @@ const ROWS: usize = 1_000;
 /// not: the target is not asked.
 pub(super) async fn rows(config: &Config) -> Result<Vec<Json>> {
     let aws = Aws::new(config.aws.clone()).await;
-    let folder = Folder::open(&config.source, &aws, config.policy.clone())?;
+    let folder = Inbox::open(&config.source, &aws, config.policy.clone())?;
     let found = waiting::list(&folder, &config.entities, &History::new()).await?;
     let Some(first) = found.waiting.into_iter().next() else {
         return Ok(Vec::new());

@@ -1,6 +1,6 @@
 //! The files that wait, in the order of delivery.
 
-use watershed::connectors::objects::{Folder, Listed};
+use watershed::connectors::objects::{Inbox, Listed};
 use watershed::error::Result;
 
 use super::entities::Entities;
@@ -25,7 +25,7 @@ pub(super) struct Found {
 }
 
 /// Lists the folder. Only what waits is kept, because a bucket may hold millions of files.
-pub(super) async fn list(folder: &Folder, entities: &Entities, history: &History) -> Result<Found> {
+pub(super) async fn list(folder: &Inbox, entities: &Entities, history: &History) -> Result<Found> {
     let prefix = folder.prefix();
     let mut found = Found {
         waiting: Vec::new(),

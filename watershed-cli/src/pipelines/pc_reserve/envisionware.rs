@@ -119,7 +119,7 @@ impl Envisionware {
         let sql = match &self.database {
             Database::Mysql(_) => MYSQL_KEYS,
             Database::Sqlite(_) => SQLITE_KEYS,
-            Database::Postgres(_) => return Ok(false),
+            Database::Postgres(_) | Database::Oracle(_) => return Ok(false),
         };
         let mut keys: HashMap<String, bool> = HashMap::new();
         for row in self.database.query(sql, &[]).await? {

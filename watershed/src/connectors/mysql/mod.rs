@@ -15,10 +15,14 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::postgres::Tls;
-use super::sql::{Role, Row, Value};
+use super::sql::{Role, Row, RowStream, Value};
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
 use crate::retry::{Policy, retry};
+
+/// How long the server waits for a reader that is busy with the rows it has; a minute is its own
+/// patience, and an upload may take longer.
+const PATIENCE: &str = "SET SESSION net_write_timeout = 3600";
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
@@ -67,11 +71,7 @@ impl Mysql {
                 Some(connection) => connection,
                 None => self.connect().await?,
             };
-            let params = if values.is_empty() {
-                Params::Empty
-            } else {
-                Params::Positional(values.clone())
-            };
+            let params = parameters_of(&values);
             let rows: Result<Vec<mysql_async::Row>, _> = connection.exec(&sql, params).await;
             match rows {
                 Ok(rows) => {
@@ -88,6 +88,31 @@ impl Mysql {
             }
         })
         .await
+    }
+
+    /// Reads the rows as the server sends them, through a connection of their own: other queries
+    /// need not wait for it, and one that is dropped half-way takes with it nobody else's.
+    pub(crate) fn stream(&self, sql: &str, parameters: &[Value]) -> RowStream {
+        let database = self.clone();
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        let what = format!("querying {}", self.role.name);
+        RowStream::start(what, self.policy.each, move |mut outlet| async move {
+            let what = format!("querying {}", database.role.name);
+            let (sql, values) = values::positional(&sql, &parameters)?;
+            let failed = |cause| database.error(&what, &cause);
+            let mut connection = retry(&database.policy, &what, || database.connect()).await?;
+            connection.query_drop(PATIENCE).await.map_err(failed)?;
+            let params = parameters_of(&values);
+            let mut result = connection.exec_iter(&sql, params).await.map_err(failed)?;
+            let columns = values::Columns::of(result.columns_ref());
+            while let Some(row) = result.next().await.map_err(failed)? {
+                outlet.push(columns.row(row)).await;
+            }
+            drop(result);
+            // It would be closed anyway, but not in the server's good manner.
+            let _ = connection.disconnect().await;
+            Ok(outlet)
+        })
     }
 
     async fn connect(&self) -> Result<Conn> {
@@ -151,6 +176,14 @@ impl Mysql {
             _ => (Remedy::TryAgain, "see the server's log"),
         };
         Error::new(remedy, what).caused_by(format!("error {}: {words}", answer.code))
+    }
+}
+
+fn parameters_of(values: &[mysql_async::Value]) -> Params {
+    if values.is_empty() {
+        Params::Empty
+    } else {
+        Params::Positional(values.to_vec())
     }
 }
 

@@ -60,21 +60,34 @@ fn date_time(at: DateTime) -> Theirs {
     )
 }
 
+/// The columns of a result.
+pub(super) struct Columns {
+    names: Arc<[String]>,
+    columns: Arc<[Column]>,
+}
+
+impl Columns {
+    pub(super) fn of(columns: &[Column]) -> Columns {
+        let names = columns.iter().map(|column| column.name_str().into_owned());
+        Columns {
+            names: names.collect(),
+            columns: columns.into(),
+        }
+    }
+
+    pub(super) fn row(&self, row: mysql_async::Row) -> Row {
+        let values = row.unwrap().into_iter().zip(self.columns.iter());
+        let values = values.map(|(value, column)| of_value(value, column));
+        Row::new(self.names.clone(), values.collect())
+    }
+}
+
 pub(super) fn of_rows(rows: Vec<mysql_async::Row>) -> Vec<Row> {
     let Some(first) = rows.first() else {
         return Vec::new();
     };
-    let columns = first.columns();
-    let names: Arc<[String]> = columns
-        .iter()
-        .map(|column| column.name_str().into_owned())
-        .collect();
-    let of_row = |row: mysql_async::Row| {
-        let values = row.unwrap().into_iter().zip(columns.iter());
-        let values = values.map(|(value, column)| of_value(value, column));
-        Row::new(names.clone(), values.collect())
-    };
-    rows.into_iter().map(of_row).collect()
+    let columns = Columns::of(first.columns_ref());
+    rows.into_iter().map(|row| columns.row(row)).collect()
 }
 
 fn of_value(value: Theirs, column: &Column) -> Value {

@@ -4,7 +4,9 @@
 //! a conditional put by ETag; for local files it is a lock file, a comparison, and a rename.
 
 mod folder;
+mod inbox;
 mod local;
+mod unfinished;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use bytes::Bytes;
-use object_store::aws::{AmazonS3Builder, AwsCredential};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -22,13 +24,17 @@ use object_store::{
     RetryConfig, UpdateVersion,
 };
 
-pub use folder::{Folder, Listed};
+pub use folder::{Folder, PART_BYTES, Stored, Upload};
+pub use inbox::{Inbox, Listed};
 pub(crate) use local::{sync_folder, write_whole};
 
 use super::aws::{Aws, GIVE_CREDENTIALS, remedy_of_code};
 use super::http::install_tls_provider;
 use crate::error::{Error, Remedy, Result};
 use crate::retry::{Policy, retry};
+
+/// Time of one request, its body included.
+const CALL: Duration = Duration::from_secs(60);
 
 /// The place of one object, or of a folder of them.
 #[derive(Clone)]
@@ -82,7 +88,7 @@ impl Object {
                 .filter(|_| !bucket.is_empty())
                 .ok_or_else(|| unknown(url))?;
             Backend::Store {
-                store: s3(bucket, aws)?,
+                store: Arc::new(s3(bucket, aws, CALL)?),
                 root: format!("s3://{bucket}/"),
                 path,
             }
@@ -266,7 +272,7 @@ fn unknown(url: &str) -> Error {
         .with_hint("expected file:path or s3://bucket/key")
 }
 
-fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
+fn s3(bucket: &str, aws: &Aws, limit: Duration) -> Result<AmazonS3> {
     install_tls_provider();
     let no_retries = RetryConfig {
         max_retries: 0,
@@ -278,7 +284,7 @@ fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
         .with_client_options(
             ClientOptions::new()
                 .with_allow_http(true)
-                .with_timeout(Duration::from_secs(60)),
+                .with_timeout(limit),
         )
         .with_retry(no_retries);
     if let Some(provider) = aws.credentials() {
@@ -289,10 +295,9 @@ fn s3(bucket: &str, aws: &Aws) -> Result<Arc<dyn ObjectStore>> {
             .with_endpoint(endpoint)
             .with_virtual_hosted_style_request(false);
     }
-    let store = builder.build().map_err(|cause| {
+    builder.build().map_err(|cause| {
         Error::new(Remedy::FixSettings, format!("opening s3://{bucket}")).caused_by(cause)
-    })?;
-    Ok(Arc::new(store))
+    })
 }
 
 /// The SDK's credentials, as `object_store` wants them.

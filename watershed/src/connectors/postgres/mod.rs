@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::{TryStreamExt as _, pin_mut};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 use url::Url;
 
@@ -20,7 +21,7 @@ pub use tls::{Tls, TlsReport};
 
 use self::tls::Seen;
 use super::redshift::IamLogin;
-use super::sql::{Protocol, Role, Row, Value, with_literals};
+use super::sql::{Outlet, Protocol, Role, Row, RowStream, Value, with_literals};
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
 use crate::retry::{Policy, retry};
@@ -53,10 +54,23 @@ enum Login {
 struct Connected {
     client: Client,
     tls: TlsReport,
+    /// The task that reads from the server.
+    connection: AbortHandle,
+}
+
+/// Ends the task that reads from the server when its stream is dropped half-way: it would read on
+/// to the end of a result that nobody wants any more.
+struct Abandoned(Option<AbortHandle>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.abort();
+        }
+    }
 }
 
 /// What a statement gave.
-#[derive(Default)]
 struct Answer {
     rows: Vec<Row>,
     /// Rows that it was about, by its command tag.
@@ -110,16 +124,42 @@ impl Postgres {
         retry(&self.policy, what, || async {
             let connected = self.take().await?;
             let client = &connected.client;
-            let answer = match self.role.protocol {
-                Protocol::Extended => extended(client, sql, parameters).await,
-                Protocol::Simple => simple(client, &with_literals(sql, parameters)?).await,
+            let mut rows = Vec::new();
+            let sent = match self.role.protocol {
+                Protocol::Extended => extended(client, sql, parameters, &mut rows).await,
+                Protocol::Simple => {
+                    simple(client, &with_literals(sql, parameters)?, &mut rows).await
+                }
             };
-            if answer.is_ok() {
-                *self.connected.lock().await = Some(connected);
-            }
-            answer.map_err(|cause| fault::error(what, &cause, &Seen::default()))
+            let changed = sent.map_err(|cause| fault::error(what, &cause, &Seen::default()))?;
+            *self.connected.lock().await = Some(connected);
+            Ok(Answer { rows, changed })
         })
         .await
+    }
+
+    /// Reads the rows as the server sends them. It waits where they are not taken.
+    pub(crate) fn stream(&self, sql: &str, parameters: &[Value]) -> RowStream {
+        let database = self.clone();
+        let (sql, parameters) = (sql.to_owned(), parameters.to_vec());
+        let what = format!("querying {}", self.role.name);
+        RowStream::start(what, self.policy.each, move |mut outlet| async move {
+            let what = format!("querying {}", database.role.name);
+            let connected = retry(&database.policy, &what, || database.take()).await?;
+            let client = &connected.client;
+            let mut abandoned = Abandoned(Some(connected.connection.clone()));
+            let sent = match database.role.protocol {
+                Protocol::Extended => extended(client, &sql, &parameters, &mut outlet).await,
+                Protocol::Simple => {
+                    let sql = with_literals(&sql, &parameters)?;
+                    simple(client, &sql, &mut outlet).await
+                }
+            };
+            sent.map_err(|cause| fault::error(&what, &cause, &Seen::default()))?;
+            abandoned.0 = None;
+            *database.connected.lock().await = Some(connected);
+            Ok(outlet)
+        })
     }
 
     /// How the connection is protected.
@@ -158,7 +198,7 @@ impl Postgres {
         let unconverted = connection.parameter("server_encoding") == Some("SQL_ASCII");
         // The connection's task ends when the client is dropped or the server goes away; what
         // went wrong reaches the query that was waiting.
-        tokio::spawn(connection);
+        let connection = tokio::spawn(connection).abort_handle();
         if unconverted {
             // Such a server knows no encoding, and would fail the whole result for one byte that
             // is not UTF-8; sent as they are, the bytes fail their own record.
@@ -167,36 +207,61 @@ impl Postgres {
                 .await;
             sent.map_err(failed)?;
         }
-        let tls = TlsReport::new(self.tls, &seen);
-        Ok(Connected { client, tls })
+        Ok(Connected {
+            client,
+            tls: TlsReport::new(self.tls, &seen),
+            connection,
+        })
     }
 }
 
+/// Takes the rows of a result, one after another.
+trait Sink {
+    async fn take(&mut self, row: Row);
+}
+
+impl Sink for Vec<Row> {
+    async fn take(&mut self, row: Row) {
+        self.push(row);
+    }
+}
+
+impl Sink for Outlet {
+    async fn take(&mut self, row: Row) {
+        self.push(row).await;
+    }
+}
+
+/// Gives the number of rows that the statement was about.
 async fn extended(
     client: &Client,
     sql: &str,
     parameters: &[Value],
-) -> Result<Answer, tokio_postgres::Error> {
+    sink: &mut impl Sink,
+) -> Result<u64, tokio_postgres::Error> {
     let statement = client.prepare(sql).await?;
     let names: Arc<[String]> = statement
         .columns()
         .iter()
         .map(|column| column.name().to_owned())
         .collect();
-    let stream = client.query_raw(&statement, parameters).await?;
-    pin_mut!(stream);
-    let mut rows = Vec::new();
-    while let Some(row) = stream.try_next().await? {
-        rows.push(Row::new(names.clone(), values::of_row(&row)));
+    let rows = client.query_raw(&statement, parameters).await?;
+    pin_mut!(rows);
+    while let Some(row) = rows.try_next().await? {
+        let row = Row::new(names.clone(), values::of_row(&row));
+        sink.take(row).await;
     }
-    let changed = stream.rows_affected().unwrap_or_default();
-    Ok(Answer { rows, changed })
+    Ok(rows.rows_affected().unwrap_or_default())
 }
 
-async fn simple(client: &Client, sql: &str) -> Result<Answer, tokio_postgres::Error> {
+async fn simple(
+    client: &Client,
+    sql: &str,
+    sink: &mut impl Sink,
+) -> Result<u64, tokio_postgres::Error> {
     let messages = client.simple_query_raw(sql).await?;
     pin_mut!(messages);
-    let mut answer = Answer::default();
+    let mut total = 0;
     let mut names: Arc<[String]> = Arc::default();
     while let Some(message) = messages.try_next().await? {
         match message {
@@ -210,13 +275,13 @@ async fn simple(client: &Client, sql: &str) -> Result<Answer, tokio_postgres::Er
                 let values = (0..row.len())
                     .map(|i| values::of_text(row.try_get(i)))
                     .collect();
-                answer.rows.push(Row::new(names.clone(), values));
+                sink.take(Row::new(names.clone(), values)).await;
             }
-            SimpleQueryMessage::CommandComplete(changed) => answer.changed += changed,
+            SimpleQueryMessage::CommandComplete(changed) => total += changed,
             _ => {}
         }
     }
-    Ok(answer)
+    Ok(total)
 }
 
 fn configuration(url: &Secret, role: Role) -> Result<(Config, Tls)> {

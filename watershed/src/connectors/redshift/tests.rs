@@ -1,13 +1,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
 use axum::Router;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
+use url::{Url, form_urlencoded};
 
 use super::*;
 use crate::connectors::aws::AwsSettings;
+use crate::connectors::aws_query::form_signature;
 use crate::connectors::postgres::Tls;
 use crate::connectors::postgres::fake_server::{real, server};
 use crate::connectors::sql::{Database, Protocol, Role};
@@ -173,7 +177,8 @@ fn requests_are_signed_as_aws_s_own_client_does() {
             "test",
         );
         let endpoint = Url::parse(endpoint).unwrap();
-        let headers = signature(&credentials, "us-east-1", &endpoint, body, now).unwrap();
+        let headers =
+            form_signature(&credentials, "us-east-1", "redshift", &endpoint, body, now).unwrap();
         let headers: BTreeMap<_, _> = headers.into_iter().collect();
         assert_eq!(headers["x-amz-date"], "20260102T030405Z");
         assert_eq!(

@@ -6,15 +6,21 @@
 
 mod role;
 mod rows;
+mod stream;
 mod text;
 
 pub use role::{Protocol, Role};
 pub use rows::{Row, Unfit, Value};
+pub(crate) use stream::Outlet;
+pub use stream::RowStream;
 pub use text::identifier;
 pub(crate) use text::with_literals;
 
+use std::path::PathBuf;
+
 use super::aws::Aws;
 use super::mysql::Mysql;
+use super::oracle::{self, Oracle};
 use super::postgres::{Postgres, TlsReport};
 use super::redshift::IamLogin;
 use super::sqlite::Sqlite;
@@ -33,6 +39,8 @@ pub enum Database {
     Postgres(Box<Postgres>),
     /// `mysql://`
     Mysql(Box<Mysql>),
+    /// `oracle://`
+    Oracle(Box<Oracle>),
     /// `sqlite:path`
     Sqlite(Sqlite),
 }
@@ -56,13 +64,28 @@ impl Database {
         if text.starts_with("mysql://") {
             return Ok(Database::Mysql(Box::new(Mysql::new(url, role, policy)?)));
         }
+        if text.starts_with("oracle://") {
+            return Ok(Database::Oracle(Box::new(Oracle::new(url, role, policy)?)));
+        }
         Err(Error::new(
             Remedy::FixSettings,
             format!("opening {}: a URL of unknown form", role.name),
         )
         .with_hint(
-            "expected postgres:// or mysql:// with user:password@host:port/database, or sqlite:path",
+            "expected postgres:// or mysql:// with user:password@host:port/database, oracle:// with user:password@host:port/SERVICE, or sqlite:path",
         ))
+    }
+
+    /// Says which folder holds Oracle's client library (`ORACLE_LIB_DIR`); without it the machine's
+    /// loader looks where it always does. Other databases need none.
+    ///
+    /// A process loads one client library, with its first connection, and keeps it: a database that
+    /// names another folder then is refused when it connects ([`Remedy::FixSettings`]).
+    pub fn with_oracle_client(mut self, folder: impl Into<PathBuf>) -> Database {
+        if let Database::Oracle(database) = &mut self {
+            database.client(folder.into());
+        }
+        self
     }
 
     /// A database of a Redshift cluster, with temporary credentials from AWS for every connection:
@@ -87,14 +110,25 @@ impl Database {
         match self {
             Database::Postgres(database) => database.query(sql, parameters).await,
             Database::Mysql(database) => database.query(sql, parameters).await,
+            Database::Oracle(database) => database.query(sql, parameters).await,
             Database::Sqlite(database) => database.query(sql, parameters).await,
+        }
+    }
+
+    /// Runs a query and reads its rows as they are asked for: for results of any size.
+    pub fn stream(&self, sql: &str, parameters: &[Value]) -> RowStream {
+        match self {
+            Database::Postgres(database) => database.stream(sql, parameters),
+            Database::Mysql(database) => database.stream(sql, parameters),
+            Database::Oracle(database) => database.stream(sql, parameters),
+            Database::Sqlite(database) => database.stream(sql, parameters),
         }
     }
 
     /// Runs a query whose text has `{list}` once for every list of values, and reads all rows.
     pub async fn query_lists(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for list in values.chunks(LIST_VALUES) {
+        for list in values.chunks(self.longest_list()) {
             rows.extend(self.query(&listed(sql, list), list).await?);
         }
         Ok(rows)
@@ -108,6 +142,7 @@ impl Database {
         match self {
             Database::Postgres(database) => database.execute(sql, parameters).await,
             Database::Mysql(database) => database.execute(sql, parameters).await,
+            Database::Oracle(database) => database.execute(sql, parameters).await,
             Database::Sqlite(database) => database.execute(sql, parameters).await,
         }
     }
@@ -116,10 +151,17 @@ impl Database {
     /// [`Database::execute`] does, and tells how many rows were changed in all.
     pub async fn execute_lists(&self, sql: &str, values: &[Value]) -> Result<u64> {
         let mut changed = 0;
-        for list in values.chunks(LIST_VALUES) {
+        for list in values.chunks(self.longest_list()) {
             changed += self.execute(&listed(sql, list), list).await?;
         }
         Ok(changed)
+    }
+
+    fn longest_list(&self) -> usize {
+        match self {
+            Database::Oracle(_) => oracle::LIST_VALUES,
+            _ => LIST_VALUES,
+        }
     }
 
     /// How the connection is protected, for `check`; nothing for a file. Connects, if need be.
@@ -130,8 +172,9 @@ impl Database {
     pub async fn tls(&self) -> Result<Option<TlsReport>> {
         match self {
             Database::Postgres(database) => database.tls().await.map(Some),
-            // MySQL's driver does not show the certificate.
-            Database::Mysql(_) | Database::Sqlite(_) => Ok(None),
+            // MySQL's driver does not show the certificate; Oracle's client agrees with the server
+            // on its own encryption, and does not say on which.
+            Database::Mysql(_) | Database::Oracle(_) | Database::Sqlite(_) => Ok(None),
         }
     }
 
@@ -139,6 +182,7 @@ impl Database {
     pub async fn version(&self) -> Result<String> {
         let sql = match self {
             Database::Postgres(_) | Database::Mysql(_) => "SELECT version() AS version",
+            Database::Oracle(database) => return database.version().await,
             Database::Sqlite(_) => "SELECT 'SQLite ' || sqlite_version() AS version",
         };
         let rows = self.query(sql, &[]).await?;
@@ -172,7 +216,11 @@ impl Database {
 
     /// Checks that the columns of a table (quoted already) can be read; for `check`.
     pub async fn check_columns(&self, table: &str, columns: &[&str]) -> Result<()> {
-        let sql = format!("SELECT {} FROM {table} LIMIT 0", columns.join(", "));
+        let nothing = match self {
+            Database::Oracle(_) => "WHERE 1 = 0",
+            _ => "LIMIT 0",
+        };
+        let sql = format!("SELECT {} FROM {table} {nothing}", columns.join(", "));
         self.query(&sql, &[]).await.map(|_| ())
     }
 }

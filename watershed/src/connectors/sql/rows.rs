@@ -96,6 +96,29 @@ impl Row {
         self.names.iter().any(|name| name == column)
     }
 
+    /// Every value as a text about a person, in the order of the columns, without a copy of it;
+    /// whole numbers and dates are written out.
+    pub fn into_personal_texts(
+        self,
+    ) -> impl Iterator<Item = Result<Option<Personal<String>>, Unfit>> {
+        let names = self.names;
+        let values = self.values.into_iter().enumerate();
+        values.map(move |(i, value)| {
+            let unfit = |expected| Unfit {
+                column: names[i].clone(),
+                expected,
+            };
+            Ok(Some(Personal::new(match value {
+                Value::Null => return Ok(None),
+                Value::Text(text) => text,
+                Value::Integer(number) => number.to_string(),
+                Value::Date(date) => date.to_string(),
+                Value::Unreadable(why) => return Err(unfit(why)),
+                Value::Instant(_) | Value::Boolean(_) => return Err(unfit("text")),
+            })))
+        })
+    }
+
     fn get<T>(
         &self,
         column: &str,
@@ -198,6 +221,31 @@ mod tests {
 
     fn text(text: &str) -> Value {
         Value::Text(text.into())
+    }
+
+    #[test]
+    fn a_row_gives_up_its_texts_in_the_order_of_its_columns() {
+        let names = ["name", "number", "born", "none", "bytes", "at"].map(str::to_owned);
+        let values = vec![
+            text("Zerlina"),
+            Value::Integer(-7),
+            Value::Date(jiff::civil::date(2024, 2, 29)),
+            Value::Null,
+            Value::Unreadable("UTF-8"),
+            Value::Instant(Timestamp::UNIX_EPOCH),
+        ];
+        let texts: Vec<_> = Row::new(Arc::from(names), values)
+            .into_personal_texts()
+            .collect();
+        let personal = |text: &str| Ok(Some(Personal::new(text.to_owned())));
+        assert_eq!(
+            texts[..3],
+            [personal("Zerlina"), personal("-7"), personal("2024-02-29")]
+        );
+        assert_eq!(texts[3], Ok(None));
+        let words = |place: usize| texts[place].as_ref().unwrap_err().to_string();
+        assert_eq!(words(4), "column bytes: expected UTF-8");
+        assert_eq!(words(5), "column at: expected text");
     }
 
     #[test]

@@ -13,6 +13,11 @@ const ROWS: &str = "SELECT * FROM contract_values ORDER BY id";
 const BEHIND: &str =
     "SELECT id FROM contract_values WHERE (changed, id) > ($1, $2) ORDER BY changed, id";
 
+/// The numbers from 0 to 7,775.
+const MANY: &str = "SELECT (((a.id - 1) * 6 + b.id - 1) * 6 + c.id - 1) * 36 + (d.id - 1) * 6 + e.id - 1 AS id \
+     FROM contract_values a CROSS JOIN contract_values b CROSS JOIN contract_values c \
+     CROSS JOIN contract_values d CROSS JOIN contract_values e ORDER BY id";
+
 /// The texts of the fixture, by id.
 const TEXTS: [(i64, &str); 5] = [
     (2, "O'Brien"),
@@ -36,6 +41,7 @@ pub async fn sql(database: &Database, unreadable: Option<&str>) {
     rows_behind_a_cursor_come_in_strict_order(database).await;
     lists_are_looked_up_in_chunks(database).await;
     what_does_not_fit_is_named_by_its_column(database).await;
+    rows_are_streamed(database).await;
     rows_are_changed_and_counted(database).await;
     if let Some(expression) = unreadable {
         let text = format!("SELECT {expression} AS spoiled, 'plain' AS plain, 7 AS number");
@@ -190,6 +196,73 @@ async fn what_does_not_fit_is_named_by_its_column(database: &Database) {
             "{words}"
         );
     }
+}
+
+/// Rows of a stream come as those of a query do: all of them, in order, once.
+async fn rows_are_streamed(database: &Database) {
+    let mut stream = database.stream(ROWS, &[]);
+    let rows = stream.next().await.expect("rows").expect("not the end");
+    assert_eq!(ids(&rows), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(rows[1].text("name"), Ok(Some(TEXTS[0].1.into())));
+    assert!(stream.next().await.expect("the end").is_none());
+    assert!(stream.next().await.expect("still the end").is_none());
+
+    let cursor = [
+        Value::Instant(instant("2024-06-15 03:30:00.000001")),
+        Value::Integer(3),
+    ];
+    let mut stream = database.stream(BEHIND, &cursor);
+    assert_eq!(
+        ids(&stream.next().await.expect("rows").expect("not the end")),
+        [4, 5]
+    );
+
+    let mut stream = database.stream("SELECT id FROM contract_values WHERE id > 6", &[]);
+    assert!(stream.next().await.expect("the end").is_none());
+
+    let mut numbers = Vec::new();
+    let mut batches = 0;
+    let mut stream = database.stream(MANY, &[]);
+    while let Some(rows) = stream.next().await.expect("rows") {
+        numbers.extend(ids(&rows));
+        batches += 1;
+    }
+    let expected: Vec<i64> = (0..6_i64.pow(5)).collect();
+    assert!(
+        numbers == expected,
+        "{} rows, not in order or not once",
+        numbers.len()
+    );
+    assert!(batches > 5, "{batches} batches of {} rows", numbers.len());
+
+    // One that is left half-way does not keep others from reading.
+    let mut stream = database.stream(MANY, &[]);
+    assert!(stream.next().await.expect("rows").is_some());
+    drop(stream);
+    assert_eq!(ids(&query(database, ROWS, &[]).await).len(), 6);
+    let mut first = database.stream(MANY, &[]);
+    let mut second = database.stream(ROWS, &[]);
+    assert!(first.next().await.expect("rows").is_some());
+    assert!(
+        second
+            .next()
+            .await
+            .expect("rows, beside another stream")
+            .is_some()
+    );
+
+    let mut stream = database.stream("SELECT absent FROM contract_values", &[]);
+    assert!(
+        stream.next().await.is_err(),
+        "a query that fails is no empty result"
+    );
+    assert!(
+        stream
+            .next()
+            .await
+            .expect("the end, behind the error")
+            .is_none()
+    );
 }
 
 /// Last of the tests, and only with rows that it has made.

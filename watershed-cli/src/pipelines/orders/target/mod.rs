@@ -5,7 +5,7 @@ mod postgres;
 mod sqlite;
 
 use jiff::Timestamp;
-use watershed::connectors::objects::{Folder, Listed};
+use watershed::connectors::objects::{Inbox, Listed};
 use watershed::connectors::postgres::Tls;
 use watershed::connectors::sql::{Protocol, Role};
 use watershed::error::Result;
@@ -114,7 +114,7 @@ impl Target {
     pub(super) async fn deliver(
         &mut self,
         delivery: &Delivery,
-        folder: &Folder,
+        folder: &Inbox,
         progress: Progress,
         compose: Compose<'_>,
     ) -> Result<Applied> {

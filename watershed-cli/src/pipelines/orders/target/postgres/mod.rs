@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
-use watershed::connectors::objects::Folder;
+use watershed::connectors::objects::Inbox;
 use watershed::connectors::postgres::{Copy, Postgres, Refusal, Session};
 use watershed::connectors::sql::{Database, Value};
 use watershed::error::{Error, OrFail as _, Remedy, Result};
@@ -139,7 +139,7 @@ impl PostgresTarget {
     pub(super) async fn deliver(
         &mut self,
         delivery: &Delivery,
-        folder: &Folder,
+        folder: &Inbox,
         progress: Progress,
         compose: Compose<'_>,
     ) -> Result<Applied> {
@@ -207,7 +207,7 @@ struct Work<'a> {
     session: &'a Session,
     entity: &'a Entity,
     delivery: &'a Delivery,
-    folder: &'a Folder,
+    folder: &'a Inbox,
     progress: Arc<Progress>,
     quarantine: bool,
     source: &'a str,

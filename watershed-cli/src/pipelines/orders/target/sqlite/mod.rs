@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
 use tokio::task::spawn_blocking;
-use watershed::connectors::objects::Folder;
+use watershed::connectors::objects::Inbox;
 use watershed::error::{Error, OrFail as _, Remedy, Result};
 use watershed::time::format_utc;
 
@@ -104,7 +104,7 @@ impl SqliteTarget {
     pub(super) async fn deliver(
         &mut self,
         delivery: &Delivery,
-        folder: &Folder,
+        folder: &Inbox,
         progress: Progress,
         compose: Compose<'_>,
     ) -> Result<Applied> {

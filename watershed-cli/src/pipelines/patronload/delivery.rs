@@ -1,0 +1,91 @@
+//! The change from the old files to the new ones.
+//!
+//! Alma loads every `.zip` that it finds, so that there are never two of one kind: the new ones wait
+//! under names that end in `.part`; when all are complete, the old ones are removed, and only then
+//! the new ones get their names. A run that is killed in between leaves no second one, and its
+//! parts are cleared by the next.
+//!
+//! Of two runs at once at most one delivers. Each removes the other's parts before it looks whether
+//! its own are all there: of two such looks the later one finds nothing.
+
+use std::collections::HashSet;
+
+use watershed::connectors::objects::{Folder, Stored};
+use watershed::error::{Error, Remedy, Result};
+
+use super::files::Finished;
+
+const PART: &str = ".zip.part";
+const ZIP: &str = ".zip";
+
+/// Clears what runs before this one left unfinished.
+pub(super) async fn clear(folder: &Folder) -> Result<()> {
+    clear_but(folder, &[]).await?;
+    tracing::trace!(room = "cleared");
+    Ok(())
+}
+
+async fn clear_but(folder: &Folder, ours: &[&Stored]) -> Result<()> {
+    // Uploads first: one that is finished meanwhile is found among the parts below.
+    match folder.end_unfinished(PART).await {
+        Ok(0) => {}
+        Ok(number) => tracing::info!("{number} unfinished uploads were ended"),
+        // They cost a little and harm nobody.
+        Err(error) if error.remedy() == Remedy::FixAccess => {
+            tracing::warn!("unfinished uploads are left alone: {}", error.in_one_line());
+        }
+        Err(error) => return Err(error),
+    }
+    let ours: HashSet<&str> = ours.iter().map(|part| &*part.name).collect();
+    let parts = folder.list(PART).await?.into_iter().map(|part| part.name);
+    let left: Vec<String> = parts.filter(|name| !ours.contains(&**name)).collect();
+    if !left.is_empty() {
+        tracing::info!("{} unfinished files were removed", left.len());
+    }
+    folder.remove(&left).await
+}
+
+/// Puts the new files in the place of the old ones; gives their names.
+///
+/// # Errors
+/// [`Remedy::StopOtherRunner`] when another run has removed our parts; then nothing was changed.
+pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Vec<String>> {
+    let named: Vec<(&Stored, String)> = finished.iter().flat_map(Finished::names).collect();
+    let ours: Vec<&Stored> = named.iter().map(|(part, _)| *part).collect();
+    clear_but(folder, &ours).await?;
+    tracing::trace!(room = "fenced");
+    for part in &ours {
+        if folder.find(&part.name).await?.as_ref() != Some(*part) {
+            let what = format!("looking for {} in {folder}", part.name);
+            return Err(Error::new(Remedy::StopOtherRunner, what)
+                .caused_by("another run has removed or replaced it")
+                .with_hint("let one run at a time"));
+        }
+    }
+    tracing::trace!(room = "looked");
+
+    let stay: HashSet<&str> = named.iter().map(|(_, name)| &**name).collect();
+    let zips = folder.list(ZIP).await?.into_iter().map(|zip| zip.name);
+    let old: Vec<String> = zips.filter(|name| !stay.contains(&**name)).collect();
+    folder.remove(&old).await?;
+    if !old.is_empty() {
+        tracing::info!("{} old files were removed", old.len());
+    }
+    tracing::trace!(room = "removed");
+
+    for (part, name) in &named {
+        folder.rename(&part.name, name).await?;
+        tracing::info!("file uploaded: {name}");
+        tracing::trace!(room = "renamed");
+    }
+    Ok(named.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Removes the parts of a run that does not deliver; whatever stays is cleared by the next one.
+pub(super) async fn give_up(folder: &Folder, finished: &[Finished]) {
+    let parts = finished.iter().flat_map(|done| &done.parts);
+    let names: Vec<String> = parts.map(|part| part.name.clone()).collect();
+    if let Err(error) = folder.remove(&names).await {
+        tracing::info!("{}", error.in_one_line());
+    }
+}
