@@ -8,6 +8,7 @@ mod fixture;
 mod interrupted;
 mod interruption;
 mod modes;
+mod patronload;
 mod pc_reserve;
 mod pressure;
 mod production;

@@ -29,6 +29,7 @@ async fn the_list() {
     exit code 0
     patron-info       Sierra's patrons, pseudonymised and geocoded, to a stream
     pc-reserve        Sessions at public PCs, pseudonymised and joined with patron data, to a stream
+    patronload        Staff and students from the data warehouse, as Alma's XML in zips
     ");
 }
 

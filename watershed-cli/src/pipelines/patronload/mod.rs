@@ -30,7 +30,8 @@ use watershed::connectors::aws::Aws;
 use watershed::connectors::objects::{Folder, Object};
 use watershed::dead_letters::DeadLetters;
 use watershed::engine::Report;
-use watershed::error::{Error, Result};
+use watershed::error::{Error, Remedy, Result};
+use watershed::retry::Policy;
 use watershed::settings::Settings;
 use watershed::time::local_date;
 
@@ -167,7 +168,11 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
         (Ok(Some(_)), Some(folder)) => {
             // P7: the change is brought to its end, if the other side answers.
             let delivering = delivery::deliver(folder, finished);
-            options.stop.or_finish(delivering).await.transpose()
+            let delivered = options.stop.or_finish(delivering).await;
+            if delivered.is_none() {
+                tracing::warn!("the change of the files was abandoned half-way: run again");
+            }
+            delivered.transpose()
         }
         _ => Ok(None),
     };
@@ -205,10 +210,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
             Ok(mail) => mail.check().await,
             Err(error) => Err(error),
         },
-        None => Err(Error::new(
-            watershed::error::Remedy::ReportBug,
-            "reading the recipients",
-        )),
+        None => Err(Error::new(Remedy::ReportBug, "reading the recipients")),
     };
     Ok(vec![
         Checked {
@@ -226,7 +228,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
     ])
 }
 
-async fn look_at(config: &Config, aws: &Aws, policy: watershed::retry::Policy) -> Result<String> {
+async fn look_at(config: &Config, aws: &Aws, policy: Policy) -> Result<String> {
     let folder = Folder::open(&config.output, aws, policy)?;
     let zips = folder.list(".zip").await?.len();
     Ok(format!("{folder}, with {zips} zips"))
