@@ -91,10 +91,8 @@ fn overtaken(folder: &Folder, part: &Stored) -> Error {
 }
 
 /// Removes the parts of a run that does not deliver; whatever stays is cleared by the next one.
-pub(super) async fn give_up(folder: &Folder, finished: &[Finished]) {
-    let parts = finished.iter().flat_map(|done| &done.parts);
-    let names: Vec<String> = parts.map(|part| part.name.clone()).collect();
-    if let Err(error) = folder.remove(&names).await {
+pub(super) async fn give_up(folder: &Folder, parts: &[String]) {
+    if let Err(error) = folder.remove(parts).await {
         tracing::info!("{}", error.in_one_line());
     }
 }

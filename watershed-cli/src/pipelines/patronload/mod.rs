@@ -19,6 +19,7 @@ mod texts;
 mod user_xml;
 mod warehouse;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -36,6 +37,7 @@ use watershed::settings::Settings;
 use watershed::time::local_date;
 
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use files::Traces;
 pub use institution::BUILT_IN as ALMA_CONFIG;
 use report::Ended;
 use settings::{Config, Recipients};
@@ -151,16 +153,21 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
         None => DeadLetters::forgotten(),
     };
     let (working, worked) = channel(1);
+    let begun = Arc::<Mutex<Vec<String>>>::default();
+    let traces = Traces {
+        begun: begun.clone(),
+        working,
+    };
     let mut snapshot = Snapshot::new(config, options, &database, folder, letters);
     // P7: until the change, nothing outside is different: a stop abandons all of it.
     let building = async {
         if let Some(folder) = folder {
             delivery::clear(folder).await?;
         }
-        snapshot.build(&working).await
+        snapshot.build(&traces).await
     };
     let built = options.stop.or_abandon(building).await.transpose();
-    drop(working);
+    drop(traces);
     outcome.report = snapshot.report.clone();
     outcome.dead_letters = snapshot.letters.place().map(str::to_owned);
     let finished = &snapshot.finished;
@@ -181,7 +188,8 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
         (Ok(Some(at)), Ok(Some(_)), _) | (Ok(Some(at)), Ok(None), None) => Ok(Done::Delivered(at)),
         (built, delivered, folder) => {
             if let Some(folder) = folder {
-                clean_up(folder, finished, worked).await;
+                let begun = begun.lock().expect("no holder panics").clone();
+                clean_up(folder, &begun, worked).await;
             }
             built?;
             delivered?;
@@ -191,11 +199,11 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
 }
 
 /// Removes the traces of a run that does not deliver, as far as they can be in a few seconds.
-async fn clean_up(folder: &Folder, finished: &[files::Finished], mut worked: Receiver<()>) {
+async fn clean_up(folder: &Folder, begun: &[String], mut worked: Receiver<()>) {
     let cleaning = async {
         // Every upload that was given up has now left no trace.
         worked.recv().await;
-        delivery::give_up(folder, finished).await;
+        delivery::give_up(folder, begun).await;
     };
     let _ = timeout(Duration::from_secs(5), cleaning).await;
 }
