@@ -167,6 +167,8 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
         snapshot.build(&traces).await
     };
     let built = options.stop.or_abandon(building).await.transpose();
+    // P7: a change that need not begin does not.
+    let built = built.map(|at| at.filter(|_| !options.stop.is_requested()));
     drop(traces);
     outcome.report = snapshot.report.clone();
     outcome.dead_letters = snapshot.letters.place().map(str::to_owned);

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use watershed::connectors::objects::Folder;
 use watershed::retry::Policy;
@@ -92,19 +92,23 @@ async fn a_large_zip_comes_in_parts() {
         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000)
         SELECT 'N' || i, hex(randomblob(1000)) FROM n;";
     world.in_warehouse(many).await;
-    world.run().await.expect(0);
-    let zip = world.get(NEW[0]).await;
-    assert!(zip.len() > 9 << 20, "{} bytes", zip.len());
-    assert_eq!(world.only_file("staff").await.users.len(), 9_001);
+    let output = interrupted(&world, "staff stored", 1, "kill")
+        .output()
+        .await;
+    world.program.searched(output.unwrap());
     // S3 names the number of parts in the tag.
     let url = format!(
         "s3://{}/patronload",
         world.program.settings["S3_BUCKET_NAME"]
     );
     let folder = Folder::open(&url, &aws().await, Policy::within(Duration::ZERO)).unwrap();
-    let zips = folder.list(".zip").await.unwrap();
-    let tag = zips[0].tag.as_deref().unwrap().trim_matches('"');
-    assert!(tag.ends_with("-2"), "{zips:?}");
+    let stored = folder.list(".zip.part").await.unwrap();
+    let tag = stored[0].tag.as_deref().unwrap().trim_matches('"');
+    assert!(tag.ends_with("-2"), "{stored:?}");
+    world.run().await.expect(0);
+    let zip = world.get(NEW[0]).await;
+    assert!(zip.len() > 9 << 20, "{} bytes", zip.len());
+    assert_eq!(world.only_file("staff").await.users.len(), 9_001);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,14 +306,22 @@ async fn a_stop_is_before_the_change_or_after_it() {
                 .args(["-TERM", &id])
                 .status();
             assert!(killed.unwrap().success());
+            let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+            let mut said = String::new();
+            while !said.contains("stopping") {
+                let read = errors.read_line(&mut said).await.expect("stderr is UTF-8");
+                assert!(read > 0, "{room}: {said}");
+            }
             let sent = Instant::now();
             child.stdin.take().unwrap().write_all(b"\n").await.unwrap();
-            let ended = world
-                .program
-                .searched(child.wait_with_output().await.unwrap())
-                .expect(0);
+            errors
+                .read_to_string(&mut said)
+                .await
+                .expect("stderr is UTF-8");
+            let mut output = child.wait_with_output().await.unwrap();
+            output.stderr = said.into_bytes();
+            world.program.searched(output).expect(0);
             assert!(sent.elapsed() < Duration::from_secs(10));
-            ended.says("stopping");
             match changed {
                 false => assert_eq!(world.stored().await, before, "{room}"),
                 true => assert_eq!(
