@@ -13,6 +13,7 @@ mod oracle;
 #[path = "../../../watershed/tests/oracle_stub/mod.rs"]
 mod oracle_stub;
 mod orders;
+mod patronload;
 mod pc_reserve;
 mod pressure;
 mod production;

@@ -30,6 +30,7 @@ async fn the_list() {
     patron-info       Sierra's patrons, pseudonymised and geocoded, to a stream
     pc-reserve        Sessions at public PCs, pseudonymised and joined with patron data, to a stream
     location-visits   Visits per door and quarter of an hour, to a stream
+    patronload        Staff and students from the data warehouse, as Alma's XML in zips
     ");
 }
 

@@ -56,10 +56,7 @@ pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Ve
     tracing::trace!(room = "fenced");
     for part in &ours {
         if folder.find(&part.name).await?.as_ref() != Some(*part) {
-            let what = format!("looking for {} in {folder}", part.name);
-            return Err(Error::new(Remedy::StopOtherRunner, what)
-                .caused_by("another run has removed or replaced it")
-                .with_hint("let one run at a time"));
+            return Err(overtaken(folder, part));
         }
     }
     tracing::trace!(room = "looked");
@@ -74,18 +71,28 @@ pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Ve
     tracing::trace!(room = "removed");
 
     for (part, name) in &named {
-        folder.rename(&part.name, name).await?;
+        if let Err(error) = folder.rename(&part.name, name).await {
+            return Err(match folder.find(&part.name).await {
+                Ok(None) => overtaken(folder, part),
+                _ => error,
+            });
+        }
         tracing::info!("file uploaded: {name}");
         tracing::trace!(room = "renamed");
     }
     Ok(named.into_iter().map(|(_, name)| name).collect())
 }
 
+fn overtaken(folder: &Folder, part: &Stored) -> Error {
+    let what = format!("looking for {} in {folder}", part.name);
+    Error::new(Remedy::StopOtherRunner, what)
+        .caused_by("another run has removed or replaced it")
+        .with_hint("let one run at a time")
+}
+
 /// Removes the parts of a run that does not deliver; whatever stays is cleared by the next one.
-pub(super) async fn give_up(folder: &Folder, finished: &[Finished]) {
-    let parts = finished.iter().flat_map(|done| &done.parts);
-    let names: Vec<String> = parts.map(|part| part.name.clone()).collect();
-    if let Err(error) = folder.remove(&names).await {
+pub(super) async fn give_up(folder: &Folder, parts: &[String]) {
+    if let Err(error) = folder.remove(parts).await {
         tracing::info!("{}", error.in_one_line());
     }
 }

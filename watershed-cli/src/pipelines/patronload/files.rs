@@ -1,6 +1,8 @@
 //! The files of one kind of patrons: XML in zips, cut where Alma's limits or the settings want it,
 //! and stored while they are written.
 
+use std::sync::{Arc, Mutex};
+
 use jiff::civil::DateTime;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
@@ -43,6 +45,15 @@ impl Limits {
     }
 }
 
+/// What a run may have left in the folder.
+#[derive(Clone)]
+pub(super) struct Traces {
+    /// Names of the parts that were begun.
+    pub begun: Arc<Mutex<Vec<String>>>,
+    /// Held by every upload until it has left a file, or no trace.
+    pub working: Sender<()>,
+}
+
 /// The files of one kind on their way.
 pub(super) struct Files<'a> {
     /// Name without number and ending: `staff_2024-02-29_00.00.00`.
@@ -53,8 +64,7 @@ pub(super) struct Files<'a> {
     numbered: bool,
     /// Nothing in a dry run.
     folder: Option<&'a Folder>,
-    /// Held by every upload until it has left no trace or a file.
-    working: Sender<()>,
+    traces: Traces,
     zip: Option<Zip>,
     xml: Vec<u8>,
     files: u64,
@@ -86,7 +96,7 @@ impl<'a> Files<'a> {
         limits: Limits,
         numbered: bool,
         folder: Option<&'a Folder>,
-        working: Sender<()>,
+        traces: Traces,
     ) -> Files<'a> {
         Files {
             base: format!("{kind}_{}", at.strftime("%Y-%m-%d_%H.%M.%S")),
@@ -94,7 +104,7 @@ impl<'a> Files<'a> {
             limits,
             numbered,
             folder,
-            working,
+            traces,
             zip: None,
             xml: Vec::with_capacity(PIECE_BYTES + (8 << 10)),
             files: 0,
@@ -167,7 +177,9 @@ impl<'a> Files<'a> {
         };
         let (inlet, outlet) = zip(PART_BYTES, self.at);
         let upload = self.folder.map(|folder| folder.upload(&part));
-        let working = self.working.clone();
+        let working = self.traces.working.clone();
+        let mut begun = self.traces.begun.lock().expect("no holder panics");
+        begun.push(part);
         let storing = tokio::spawn(async move {
             let stored = store(outlet, upload).await;
             drop(working);
@@ -206,6 +218,15 @@ impl<'a> Files<'a> {
             self.stored.extend(ended(zip.storing.await)?);
         }
         Ok(())
+    }
+
+    /// Gives the files up, and waits until nothing is left of them.
+    pub(super) async fn abandon(mut self) {
+        if let Some(zip) = self.zip.take() {
+            drop(zip.inlet);
+            // That it did not come to its end is what was wanted.
+            let _ = zip.storing.await;
+        }
     }
 
     /// Ends the last file; gives the parts that are stored, under names that end in `.part`.
@@ -277,4 +298,112 @@ async fn pump(bytes: &mut ZipBytes, upload: &mut Option<Upload>) -> Result<()> {
 fn ended<T>(joined: Result<Result<T>, tokio::task::JoinError>) -> Result<T> {
     // The cause would repeat the words of a panic (P6).
     joined.unwrap_or_else(|_| Err(Error::new(Remedy::ReportBug, "storing a zip")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read as _};
+
+    use jiff::civil::date;
+    use tokio::sync::mpsc::channel;
+    use watershed::connectors::aws::AwsSettings;
+    use watershed::retry::Policy;
+
+    use super::*;
+
+    const NO_LIMITS: Limits = Limits {
+        patrons_per_file: u64::MAX,
+        file_bytes: u64::MAX,
+        files_per_zip: u64::MAX,
+        zip_bytes: u64::MAX,
+    };
+
+    /// Writes patrons of so many random bytes; gives the names of the zips, of the files in them,
+    /// and the bytes of these.
+    async fn written(
+        limits: Limits,
+        patrons: u64,
+        bytes: usize,
+    ) -> Vec<(String, Vec<(String, usize)>)> {
+        let place = tempfile::tempdir().unwrap();
+        let aws = watershed::connectors::aws::Aws::new(AwsSettings::default()).await;
+        let url = format!("file:{}", place.path().display());
+        let folder = Folder::open(&url, &aws, Policy::within(Default::default())).unwrap();
+        let (working, mut worked) = channel(1);
+        let traces = Traces {
+            begun: Arc::default(),
+            working,
+        };
+        let at = date(2024, 2, 29).at(0, 0, 0, 0);
+        let mut files = Files::new("staff", at, limits, true, Some(&folder), traces);
+        for _ in 0..patrons {
+            let write = |out: &mut Vec<u8>| out.extend((0..bytes).map(|_| fastrand::u8(..)));
+            assert_eq!(files.patron(write).await.unwrap(), Room::Found);
+        }
+        let finished = files.finish().await.unwrap();
+        assert!(worked.recv().await.is_none(), "nobody works any more");
+        let mut zips = Vec::new();
+        for (part, name) in finished.names() {
+            let bytes = std::fs::read(place.path().join(&part.name)).unwrap();
+            let mut archive = ::zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+            let mut files = Vec::new();
+            for i in 0..archive.len() {
+                let mut text = Vec::new();
+                let mut file = archive.by_index(i).unwrap();
+                file.read_to_end(&mut text).unwrap();
+                assert!(text.starts_with(HEAD.as_bytes()) && text.ends_with(TAIL.as_bytes()));
+                files.push((file.name().unwrap().into_owned(), text.len()));
+            }
+            zips.push((name, files));
+        }
+        zips
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_ends_before_it_is_too_large() {
+        let limits = Limits {
+            file_bytes: 3 << 20,
+            ..NO_LIMITS
+        };
+        let zips = written(limits, 9, 900 << 10).await;
+        assert_eq!(zips.len(), 1);
+        assert_eq!(zips[0].0, "staff_2024-02-29_00.00.00.zip");
+        let files = &zips[0].1;
+        assert_eq!(files.len(), 3, "{files:?}");
+        assert!(
+            files.iter().all(|(_, bytes)| *bytes <= 3 << 20),
+            "{files:?}"
+        );
+        assert_eq!(files[2].0, "staff_2024-02-29_00.00.00_3.xml");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_zip_ends_before_it_is_too_large() {
+        let limits = Limits {
+            zip_bytes: 2 << 20,
+            ..NO_LIMITS
+        };
+        let zips = written(limits, 30, 900 << 10).await;
+        assert!(zips.len() > 3, "{zips:?}");
+        // What was on its way when the limit was reached; 64 MiB are left for it.
+        let most = (2 << 20) + (8 << 20);
+        for (i, (name, files)) in zips.iter().enumerate() {
+            assert_eq!(*name, format!("staff_2024-02-29_00.00.00_{}.zip", i + 1));
+            assert_eq!(files.len(), 1);
+            assert!(files[0].1 < most, "{files:?}");
+        }
+        let bytes: usize = zips.iter().map(|(_, files)| files[0].1).sum();
+        let around = zips.len() * (HEAD.len() + TAIL.len());
+        assert_eq!(
+            bytes - around,
+            30 * (900 << 10),
+            "nobody is lost between two zips"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_nobody_there_is_a_file() {
+        let zips = written(NO_LIMITS, 0, 0).await;
+        assert_eq!(zips[0].1[0].1, HEAD.len() + TAIL.len());
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use watershed::error::{Error, OrFail as _, Remedy, Result};
 
 /// The built-in one.
@@ -120,16 +120,40 @@ impl<'de> Deserialize<'de> for Codes {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Codes, A::Error> {
                 let mut codes = HashMap::new();
-                while let Some((word, code)) = map.next_entry::<String, String>()? {
-                    let twice = A::Error::custom(format!("`{word}` comes twice"));
-                    if codes.insert(word, code).is_some() {
-                        return Err(twice);
-                    }
+                while let Some(word) = map.next_key_seed(NewWord(&codes))? {
+                    codes.insert(word, map.next_value()?);
                 }
                 Ok(Codes(codes))
             }
         }
         deserializer.deserialize_map(Words)
+    }
+}
+
+/// A word that is not among those before it. Refused while it is read, so that the parser knows its
+/// line.
+struct NewWord<'a>(&'a HashMap<String, String>);
+
+impl<'de> DeserializeSeed<'de> for NewWord<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NewWord<'_> {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a word")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<String, E> {
+        match self.0.contains_key(word) {
+            true => Err(E::custom(format!("`{word}` comes twice"))),
+            false => Ok(word.to_owned()),
+        }
     }
 }
 

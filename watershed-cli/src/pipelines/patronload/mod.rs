@@ -19,6 +19,7 @@ mod texts;
 mod user_xml;
 mod warehouse;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -30,11 +31,13 @@ use watershed::connectors::aws::Aws;
 use watershed::connectors::objects::{Folder, Object};
 use watershed::dead_letters::DeadLetters;
 use watershed::engine::Report;
-use watershed::error::{Error, Result};
+use watershed::error::{Error, Remedy, Result};
+use watershed::retry::Policy;
 use watershed::settings::Settings;
 use watershed::time::local_date;
 
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use files::Traces;
 pub use institution::BUILT_IN as ALMA_CONFIG;
 use report::Ended;
 use settings::{Config, Recipients};
@@ -150,16 +153,23 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
         None => DeadLetters::forgotten(),
     };
     let (working, worked) = channel(1);
+    let begun = Arc::<Mutex<Vec<String>>>::default();
+    let traces = Traces {
+        begun: begun.clone(),
+        working,
+    };
     let mut snapshot = Snapshot::new(config, options, &database, folder, letters);
     // P7: until the change, nothing outside is different: a stop abandons all of it.
     let building = async {
         if let Some(folder) = folder {
             delivery::clear(folder).await?;
         }
-        snapshot.build(&working).await
+        snapshot.build(&traces).await
     };
     let built = options.stop.or_abandon(building).await.transpose();
-    drop(working);
+    // P7: a change that need not begin does not.
+    let built = built.map(|at| at.filter(|_| !options.stop.is_requested()));
+    drop(traces);
     outcome.report = snapshot.report.clone();
     outcome.dead_letters = snapshot.letters.place().map(str::to_owned);
     let finished = &snapshot.finished;
@@ -167,7 +177,11 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
         (Ok(Some(_)), Some(folder)) => {
             // P7: the change is brought to its end, if the other side answers.
             let delivering = delivery::deliver(folder, finished);
-            options.stop.or_finish(delivering).await.transpose()
+            let delivered = options.stop.or_finish(delivering).await;
+            if delivered.is_none() {
+                tracing::warn!("the change of the files was abandoned half-way: run again");
+            }
+            delivered.transpose()
         }
         _ => Ok(None),
     };
@@ -176,7 +190,8 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
         (Ok(Some(at)), Ok(Some(_)), _) | (Ok(Some(at)), Ok(None), None) => Ok(Done::Delivered(at)),
         (built, delivered, folder) => {
             if let Some(folder) = folder {
-                clean_up(folder, finished, worked).await;
+                let begun = begun.lock().expect("no holder panics").clone();
+                clean_up(folder, &begun, worked).await;
             }
             built?;
             delivered?;
@@ -186,11 +201,11 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
 }
 
 /// Removes the traces of a run that does not deliver, as far as they can be in a few seconds.
-async fn clean_up(folder: &Folder, finished: &[files::Finished], mut worked: Receiver<()>) {
+async fn clean_up(folder: &Folder, begun: &[String], mut worked: Receiver<()>) {
     let cleaning = async {
         // Every upload that was given up has now left no trace.
         worked.recv().await;
-        delivery::give_up(folder, finished).await;
+        delivery::give_up(folder, begun).await;
     };
     let _ = timeout(Duration::from_secs(5), cleaning).await;
 }
@@ -205,10 +220,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
             Ok(mail) => mail.check().await,
             Err(error) => Err(error),
         },
-        None => Err(Error::new(
-            watershed::error::Remedy::ReportBug,
-            "reading the recipients",
-        )),
+        None => Err(Error::new(Remedy::ReportBug, "reading the recipients")),
     };
     Ok(vec![
         Checked {
@@ -226,7 +238,7 @@ async fn check(settings: &Settings) -> Result<Vec<Checked>> {
     ])
 }
 
-async fn look_at(config: &Config, aws: &Aws, policy: watershed::retry::Policy) -> Result<String> {
+async fn look_at(config: &Config, aws: &Aws, policy: Policy) -> Result<String> {
     let folder = Folder::open(&config.output, aws, policy)?;
     let zips = folder.list(".zip").await?.len();
     Ok(format!("{folder}, with {zips} zips"))

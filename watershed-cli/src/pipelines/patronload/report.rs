@@ -120,7 +120,17 @@ mod tests {
         };
         let lines = ["2024-02-29 00:00:00,000 - patronload starts".to_owned()];
         let error = Error::new(Remedy::FixAccess, "renaming x.zip.part").with_hint("allow it");
-        insta::assert_snapshot!(body(&Ended::Failed(&error), &lines, &report), @"");
+        insta::assert_snapshot!(body(&Ended::Failed(&error), &lines, &report), @r"
+        2024-02-29 00:00:00,000 - patronload starts
+
+        The run failed: renaming x.zip.part
+        Hint: allow it
+
+        kind       read  written  skipped  set aside
+        staff        12        9        2          1
+        student  600000   600000        0          0
+        staff, skipped: 2 no name
+        ");
         let day = date(2024, 2, 29);
         let subjects =
             [Ended::Well, Ended::Failed(&error)].map(|ended| subject("PROD", day, &ended));

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use tokio::sync::mpsc::Sender;
 use watershed::connectors::objects::Folder;
 use watershed::connectors::sql::Database;
 use watershed::dead_letters::DeadLetters;
@@ -15,7 +14,7 @@ use watershed::pipeline::DeadLetter;
 use watershed::privacy::Seen;
 
 use super::super::Options;
-use super::files::{Files, Finished, Limits, Room};
+use super::files::{Files, Finished, Limits, Room, Traces};
 use super::patron::{Kind, Patron, Role, Text};
 use super::settings::Config;
 use super::user_xml::UserXml;
@@ -64,21 +63,21 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Reads all patrons and stores their files. Gives the time of the last one's.
-    pub(super) async fn build(&mut self, working: &Sender<()>) -> Result<Timestamp> {
+    pub(super) async fn build(&mut self, traces: &Traces) -> Result<Timestamp> {
         let mut at = self.config.now();
         for kind in Kind::ALL {
             at = self.config.now();
             // Their number decides how files are named, and it is known only when all are read. So
             // it is guessed, and who guessed wrong reads once more.
             let mut numbered = self.guess(kind).await?;
-            let mut finished = self.read(kind, at, numbered, working).await?;
+            let mut finished = self.read(kind, at, numbered, traces).await?;
             if finished
                 .as_ref()
                 .is_none_or(|done| numbered && done.files == 1)
             {
                 numbered = finished.is_none();
                 self.forget(kind, finished).await?;
-                finished = self.read(kind, at, numbered, working).await?;
+                finished = self.read(kind, at, numbered, traces).await?;
             }
             // The warehouse has grown over a limit between the two: a number in a name more or less.
             let finished = finished.ok_or_else(|| {
@@ -134,7 +133,7 @@ impl<'a> Snapshot<'a> {
         kind: Kind,
         at: Timestamp,
         numbered: bool,
-        working: &Sender<()>,
+        traces: &Traces,
     ) -> Result<Option<Finished>> {
         let local = TimeZone::UTC.to_datetime(at);
         let xml = UserXml::new(&self.config.institution, kind, local.date());
@@ -144,7 +143,7 @@ impl<'a> Snapshot<'a> {
             self.limits,
             numbered,
             self.folder,
-            working.clone(),
+            traces.clone(),
         );
         self.report.modes.push(ModeReport {
             name: kind.name(),
@@ -182,6 +181,7 @@ impl<'a> Snapshot<'a> {
                 }
                 self.show(kind, &patron);
                 if files.patron(|out| xml.write(&patron, out)).await? == Room::NumbersNeeded {
+                    files.abandon().await;
                     return Ok(None);
                 }
                 self.mode().delivered += 1;
