@@ -15,7 +15,9 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore};
 
 use super::local::off_the_async_threads;
-use super::{Aws, CALL, Error, Policy, Remedy, Result, local_path, retry, s3, store_error, unknown};
+use super::{
+    Aws, CALL, Error, Policy, Remedy, Result, local_path, retry, s3, store_error, unknown,
+};
 
 /// A folder that others write, of objects that may be very many: `s3://bucket/path` or `file:path`.
 #[derive(Clone)]
