@@ -37,6 +37,7 @@ use watershed::settings::Settings;
 use watershed::time::local_date;
 
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
+use crate::service;
 use files::Traces;
 pub use institution::BUILT_IN as ALMA_CONFIG;
 use report::Ended;
@@ -58,6 +59,10 @@ pub const JOB: Job = Job {
             settings: warehouse::SETTINGS,
         },
         SettingGroup {
+            title: "Service",
+            settings: service::SETTINGS,
+        },
+        SettingGroup {
             title: "AWS",
             settings: poller::AWS_SETTINGS,
         },
@@ -66,6 +71,7 @@ pub const JOB: Job = Job {
     state: &[],
     tie_breaks: &[],
     run: |settings, options| run(settings, options).boxed_local(),
+    serve: None,
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
 };

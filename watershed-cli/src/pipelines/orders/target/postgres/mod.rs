@@ -2,6 +2,7 @@
 //! statements; a first full load goes straight into its table.
 
 mod encoding;
+mod outbox;
 mod sql;
 mod tables;
 
@@ -28,8 +29,9 @@ use super::super::progress::Progress;
 use super::super::rows::{FileRead, Reading, Reject, Unfit, read_raw};
 use super::super::settings::Config;
 use super::super::version;
-use super::{Applied, Compose, Delivery, History, MESSAGES, Pending, REJECTS, TARGET};
+use super::{Applied, Compose, Delivery, History, REJECTS, TARGET};
 use encoding::{Block, Encoding, Layout};
+pub(in super::super) use outbox::Outbox;
 
 /// A lock whose owner was killed is free as soon as the server has noticed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -46,14 +48,6 @@ pub(in super::super) struct PostgresTarget {
     outbox: Outbox,
 }
 
-/// The messages, over a connection of their own.
-#[derive(Clone)]
-pub(in super::super) struct Outbox {
-    database: Database,
-    source: String,
-    process: String,
-}
-
 impl PostgresTarget {
     pub(super) fn new(config: &Config) -> Result<PostgresTarget> {
         let open = || Database::open(&config.target, TARGET, config.policy.clone());
@@ -66,11 +60,7 @@ impl PostgresTarget {
             process: entities.process.clone(),
             quarantine: config.quarantine,
             dry_run: config.dry_run,
-            outbox: Outbox {
-                database: open()?,
-                source: entities.source.clone(),
-                process: entities.process.clone(),
-            },
+            outbox: Outbox::new(open()?, &entities.source, &entities.process),
         })
     }
 
@@ -450,36 +440,6 @@ impl Work<'_> {
         ];
         self.session
             .execute(sql::INSERT_DELIVERY, &parameters)
-            .await
-            .map(|_| ())
-    }
-}
-
-impl Outbox {
-    pub(super) async fn pending(&self) -> Result<(Vec<Pending>, u64)> {
-        let parameters = [
-            text(&self.source),
-            text(&self.process),
-            Value::Integer(MESSAGES),
-        ];
-        let rows = self.database.query(sql::PENDING, &parameters).await?;
-        let what = || "reading the messages that wait".to_owned();
-        let mut pending = Vec::new();
-        let mut number = 0;
-        for row in rows {
-            let id = row.integer("id").or_fail(Remedy::FixData, what)?;
-            let message = row.text("message").or_fail(Remedy::FixData, what)?;
-            let all = row.integer("pending").or_fail(Remedy::FixData, what)?;
-            number = all.unwrap_or_default() as u64;
-            pending.extend(id.zip(message).map(|(id, message)| Pending { id, message }));
-        }
-        Ok((pending, number))
-    }
-
-    pub(super) async fn notified(&self, id: i64) -> Result<()> {
-        let parameters = [text(&self.source), text(&self.process), Value::Integer(id)];
-        self.database
-            .execute(sql::NOTIFIED, &parameters)
             .await
             .map(|_| ())
     }
