@@ -308,15 +308,17 @@ impl Faults<'_> {
                 Some(rest) => (&text[..rest.len()], true),
                 None => (&*text, false),
             };
-            match ColumnType::parse(kind_text) {
-                Some(kind) => columns.push(Column {
-                    name: lower,
-                    quoted,
-                    kind,
-                    not_null,
-                }),
-                None => self.fault(kind.line, format_args!("column `{word}`: unknown type `{text}`: expected smallint, int, bigint, numeric(p,s), double, text, varchar(n), boolean, date, time, timestamp, timestamptz, uuid, jsonb or bytea, each with `not null` or without")),
+            let known = ColumnType::parse(kind_text);
+            if known.is_none() {
+                self.fault(kind.line, format_args!("column `{word}`: unknown type `{text}`: expected smallint, int, bigint, numeric(p,s), double, text, varchar(n), boolean, date, time, timestamp, timestamptz, uuid, jsonb or bytea, each with `not null` or without"));
             }
+            columns.push(Column {
+                name: lower,
+                quoted,
+                // Behind a fault any type will do: the column is there for the key and the event.
+                kind: known.unwrap_or(ColumnType::BigInt),
+                not_null,
+            });
         }
         columns
     }

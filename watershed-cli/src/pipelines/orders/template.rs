@@ -49,7 +49,7 @@ entities:
 }
 
 const EXAMPLE: &str = "\
-  - name: customer         # the folder in the bucket
+\x20 - name: customer         # the folder in the bucket
     # table: sales.customer  # the target's table; default: the name
     # snapshot: true         # each full-load file is the complete table: keys that it lacks are removed
     key: [customer_id]
@@ -224,7 +224,9 @@ impl Guess {
                 ColumnType::Bytea => text.starts_with(b"0x") || text.starts_with(b"\\x"),
                 ColumnType::Jsonb => text.starts_with(b"{") || text.starts_with(b"["),
                 // A code with zeros before it is no number, nor is a day without separators a date.
-                ColumnType::BigInt | ColumnType::Numeric(_) => !has_leading_zero(text),
+                ColumnType::BigInt | ColumnType::Numeric(_) | ColumnType::Double => {
+                    !has_leading_zero(text)
+                }
                 ColumnType::Date => text.len() <= 10 && text.contains(&b'-'),
                 ColumnType::TimestampTz => text.contains(&b'-'),
                 _ => true,

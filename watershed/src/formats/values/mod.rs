@@ -391,7 +391,7 @@ fn uuid<'a>(text: &[u8]) -> Result<Scalar<'a>, Unfit> {
 fn json(text: &str) -> Result<Scalar<'_>, Unfit> {
     let valid = if text.contains("\\u") {
         // Only the whole reading looks into escapes.
-        serde_json::from_str::<serde_json::Value>(text).is_ok_and(|value| !json_has_nul(&value))
+        serde_json::from_str::<serde_json::Value>(text).is_ok() && !has_escaped_nul(text.as_bytes())
     } else {
         serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
     };
@@ -402,16 +402,16 @@ fn json(text: &str) -> Result<Scalar<'_>, Unfit> {
     }
 }
 
-fn json_has_nul(value: &serde_json::Value) -> bool {
-    use serde_json::Value;
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(json_has_nul),
-        Value::Object(members) => members
-            .iter()
-            .any(|(name, value)| name.contains('\0') || json_has_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+/// In what was read already: of members with one name only the last one is there. A backslash
+/// stands in JSON within texts alone, and takes the next character with it.
+fn has_escaped_nul(mut text: &[u8]) -> bool {
+    while let Some(at) = memchr::memchr(b'\\', text) {
+        if text[at..].starts_with(b"\\u0000") {
+            return true;
+        }
+        text = text.get(at + 2..).unwrap_or_default();
     }
+    false
 }
 
 #[cfg(test)]

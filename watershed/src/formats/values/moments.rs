@@ -8,11 +8,11 @@ pub const MICROS_A_DAY: i64 = 86_400_000_000;
 /// Days from 0000-03-01 to 2000-01-01, which is where PostgreSQL begins to count.
 const DAYS_TO_2000: i64 = 730_425;
 
-/// PostgreSQL's first and last dates, 4713-11-24 BC and 5874897-12-31, and the day behind its last
-/// timestamp, 294276-12-31.
+/// PostgreSQL's first and last dates, 4714-11-24 BC and 5874897-12-31, and the day behind its last
+/// timestamp, which is of 294276-12-31.
 const FIRST_DAY: i64 = -2_451_545;
 const LAST_DAY: i64 = 2_145_031_948;
-const LAST_TIMESTAMP_DAY: i64 = 106_751_983;
+const TIMESTAMPS_END: i64 = 106_751_983;
 
 struct Moment {
     days: i64,
@@ -39,7 +39,7 @@ pub(super) fn timestamp(text: &[u8]) -> Result<i64, Unfit> {
         return Ok(if positive { i64::MAX } else { i64::MIN });
     }
     let moment = moment(text)?;
-    let range = FIRST_DAY * MICROS_A_DAY..(LAST_TIMESTAMP_DAY + 1).saturating_mul(MICROS_A_DAY);
+    let range = FIRST_DAY * MICROS_A_DAY..TIMESTAMPS_END * MICROS_A_DAY;
     moment
         .days
         .checked_mul(MICROS_A_DAY)

@@ -62,7 +62,23 @@ entities:
       a: int not null
 ";
     let faults = Entities::parse(text, "e.yaml").err().unwrap();
-    insta::assert_snapshot!(faults.join("\n"), @"");
+    insta::assert_snapshot!(faults.join("\n"), @r"
+    e.yaml, line 2: unknown field `proces`: expected one of source, process, schema, event_id, header, operation_in_full_load, timestamp_column, null_value, entities
+    e.yaml, line 1: the field `process` is missing
+    e.yaml, line 1: `source`: `paper engine`: a part of a topic has no blanks and none of . * >
+    e.yaml, line 9: column `order_id`: unknown type `bigit`: expected smallint, int, bigint, numeric(p,s), double, text, varchar(n), boolean, date, time, timestamp, timestamptz, uuid, jsonb or bytea, each with `not null` or without
+    e.yaml, line 10: column `price`: unknown type `numeric(4,9)`: expected smallint, int, bigint, numeric(p,s), double, text, varchar(n), boolean, date, time, timestamp, timestamptz, uuid, jsonb or bytea, each with `not null` or without
+    e.yaml, line 11: the column `price` stands there twice
+    e.yaml, line 12: `loader_x`: a column's name has no dot in it and does not begin with `loader_`
+    e.yaml, line 7: `key`: `order_id` stands there twice
+    e.yaml, line 7: `key`: `id` is no column of this entity
+    e.yaml, line 17: unknown field `extra`: expected one of name, table, key, columns, snapshot, header, operation_in_full_load, timestamp_column, null_value
+    e.yaml, line 13: the field `key` is missing
+    e.yaml, line 21: `snapshot`: `perhaps`: expected true or false
+    e.yaml, line 13: the entity `order` stands there twice
+    e.yaml, line 19: the table `Other` belongs to another entity already
+    e.yaml, line 4: `event_id`: no entity has a column `event`
+    ");
 }
 
 #[test]
