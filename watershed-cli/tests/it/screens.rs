@@ -31,6 +31,7 @@ async fn the_list() {
     pc-reserve        Sessions at public PCs, pseudonymised and joined with patron data, to a stream
     location-visits   Visits per door and quarter of an hour, to a stream
     patronload        Staff and students from the data warehouse, as Alma's XML in zips
+    orders            Full loads and change files from a bucket, applied to PostgreSQL
     ");
 }
 

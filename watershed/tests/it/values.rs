@@ -37,7 +37,9 @@ const READ: &str = "
     DECLARE result text;
     BEGIN
         EXECUTE format('CREATE TEMPORARY TABLE one (v %s) ON COMMIT DROP', $2);
-        EXECUTE 'INSERT INTO one SELECT i.v FROM json_populate_record(NULL::one, json_build_object(''v'', $1)) i' USING $1;
+        -- A text in JSON is a JSON value already, so that jsonb alone is cast.
+        EXECUTE CASE $2 WHEN 'jsonb' THEN 'INSERT INTO one SELECT $1::jsonb'
+            ELSE 'INSERT INTO one SELECT i.v FROM json_populate_record(NULL::one, json_build_object(''v'', $1)) i' END USING $1;
         EXECUTE 'SELECT v::text FROM one' INTO result;
         DROP TABLE one;
         RETURN result;

@@ -72,8 +72,5 @@ impl Read for Feed {
 
 /// The error of ours that a reader of a feed gave on, if it was one.
 pub(super) fn our_error(error: io::Error) -> Result<Error, io::Error> {
-    match error.downcast::<Error>() {
-        Ok(ours) => Ok(ours),
-        Err(other) => Err(other),
-    }
+    error.downcast::<Error>()
 }

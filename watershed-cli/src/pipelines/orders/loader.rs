@@ -329,7 +329,7 @@ pub(super) async fn check_source(config: &Config) -> Result<String> {
 mod tests {
     #[test]
     fn a_duration_is_told_in_hours_minutes_and_tenths() {
-        assert_eq!(super::clock(3.14), "0:00:03.1");
+        assert_eq!(super::clock(3.12), "0:00:03.1");
         assert_eq!(super::clock(3_725.96), "1:02:06.0");
     }
 }

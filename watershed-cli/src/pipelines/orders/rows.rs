@@ -386,9 +386,12 @@ pub(super) fn read_raw(
     Ok(rejects)
 }
 
+/// Puts a decoder over a source.
+type Decode<R, D> = fn(Begun<R>) -> D;
+
 /// Finds that a source has no bytes at all before a decoder is put over it.
 struct NotEmpty<R, D> {
-    source: Option<(R, fn(Begun<R>) -> D)>,
+    source: Option<(R, Decode<R, D>)>,
     decoder: Option<D>,
 }
 

@@ -248,7 +248,7 @@ impl Guess {
             Some(ColumnType::Numeric(_)) => {
                 let (before, behind) = self.digits;
                 // Room for larger numbers than those of the sample.
-                let precision = (before + behind).max(18).min(1000);
+                let precision = (before + behind).clamp(18, 1000);
                 ColumnType::Numeric(Some((precision as u16, behind.min(precision) as u16)))
             }
             Some(kind) => kind,

@@ -60,7 +60,7 @@ fn warehouse(path: &Path) -> rusqlite::Result<()> {
         let columns: Vec<String> = kind
             .columns()
             .iter()
-            .map(|name| format!("{name} ANY"))
+            .map(|name| format!("{name} TEXT"))
             .collect();
         let (table, columns) = (kind.table(), columns.join(", "));
         transaction.execute(&format!("CREATE TABLE {table} ({columns})"), [])?;

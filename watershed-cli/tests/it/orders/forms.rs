@@ -240,7 +240,9 @@ async fn a_sample_shows_rows_and_applies_none() {
     let desk = Desk::embedded();
     loading::full_loads(&desk).await;
     let ended = desk.program.run(&["sample", "orders"]).await.expect(0);
-    insta::assert_snapshot!(ended.stdout, @r"
+    // The table fills its last column with blanks.
+    let lines: Vec<&str> = ended.stdout.lines().map(str::trim_end).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
     strategy_id  code
     1            alpha
     2            be,ta

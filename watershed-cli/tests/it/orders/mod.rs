@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 use tokio_postgres::Client;
 use watershed::connectors::aws::{Aws, AwsSettings};
-use watershed::connectors::objects::Object;
+use watershed::connectors::objects::{Folder, Object};
 use watershed::privacy::Secret;
 use watershed::retry::Policy;
 
@@ -181,6 +181,20 @@ impl Desk {
         }
     }
 
+    pub async fn remove(&self, name: &str) {
+        match &self.bucket {
+            Bucket::Folder => std::fs::remove_file(self.path("sources/dbo").join(name)).unwrap(),
+            Bucket::S3 { name: bucket, aws } => {
+                let policy = Policy::within(std::time::Duration::from_secs(20));
+                Folder::open(&format!("s3://{bucket}/data/dbo"), aws, policy)
+                    .unwrap()
+                    .remove(&[name.to_owned()])
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+
     /// The key that a file has in messages.
     pub fn key(&self, name: &str) -> String {
         match &self.bucket {
@@ -299,7 +313,7 @@ impl Desk {
             let mut line = message["message_id"].as_str().unwrap().to_owned();
             for (entity, stats) in payload["stats"].as_object().unwrap() {
                 for (operation, number) in stats.as_object().unwrap() {
-                    if number != &0 {
+                    if *number != 0 {
                         line.push_str(&format!(" {entity}.{operation}={number}"));
                     }
                 }

@@ -274,7 +274,7 @@ async fn a_connection_test_says_what_it_always_said_and_does_nothing_else() {
         .run(&["state", "show", "patronload"])
         .await
         .expect(3);
-    state.says("it has none: each of its runs is whole");
+    state.says("patronload: it has none");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,6 +57,7 @@ impl Addresses {
 pub struct Mail(Transport);
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a run has one of them")]
 enum Transport {
     Ses(Ses),
     Smtp(Smtp),

@@ -41,6 +41,7 @@ pub struct Folder {
 }
 
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "a run has one or two of them")]
 enum Backend {
     Local(PathBuf),
     Store {
