@@ -133,8 +133,9 @@ pub(super) fn stop_on_signals() -> Result<Stop> {
             if asked.is_requested() {
                 std::process::exit(130);
             }
-            tracing::info!("stopping: the page in hand is finished or abandoned whole");
+            // First the stop, then the word: who reads it may count on it.
             asked.request();
+            tracing::info!("stopping: the page in hand is finished or abandoned whole");
         }
     });
     Ok(stop)

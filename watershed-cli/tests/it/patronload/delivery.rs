@@ -321,15 +321,16 @@ async fn a_stop_is_before_the_change_or_after_it() {
             let mut output = child.wait_with_output().await.unwrap();
             output.stderr = said.into_bytes();
             world.program.searched(output).expect(0);
-            assert!(sent.elapsed() < Duration::from_secs(10));
-            match changed {
-                false => assert_eq!(world.stored().await, before, "{room}"),
-                true => assert_eq!(
-                    world.stored().await,
-                    [NEW[0], NEW[1], others[0], others[1]],
-                    "{room}"
-                ),
-            }
+            let took = sent.elapsed();
+            let place = format!("{room}, to S3: {to_s3}, {took:?}");
+            assert!(took < Duration::from_secs(10), "{place}");
+            let after = match changed {
+                false => before,
+                true => [NEW[0], NEW[1], others[0], others[1]]
+                    .map(str::to_owned)
+                    .to_vec(),
+            };
+            assert_eq!(world.stored().await, after, "{place}");
         }
     }
 }
