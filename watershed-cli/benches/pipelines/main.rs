@@ -2,9 +2,14 @@
 //! `cargo bench -p watershed-cli --bench pipelines`.
 //!
 //! Prints a line a measurement, as a table of Markdown: what was done, how long it took, the floor
-//! that was measured beside it, and the ratio. Arguments pick pipelines by name.
+//! that was measured beside it, and the ratio. Arguments pick pipelines by name. `orders` needs
+//! `psql`, and a PostgreSQL server in `WATERSHED_TEST_POSTGRES`, where it makes a database and drops
+//! it; without them it is left out.
 
+mod location_visits;
 mod measure;
+mod orders;
+mod patronload;
 mod pollers;
 
 use measure::Line;
@@ -15,6 +20,9 @@ type Benchmark = (&'static str, fn() -> Vec<Line>);
 const BENCHMARKS: &[Benchmark] = &[
     ("patron-info", pollers::patron_info),
     ("pc-reserve", pollers::pc_reserve),
+    ("location-visits", location_visits::location_visits),
+    ("patronload", patronload::patronload),
+    ("orders", orders::orders),
 ];
 
 fn main() {

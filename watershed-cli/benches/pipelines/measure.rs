@@ -43,7 +43,11 @@ impl fmt::Display for Line {
 /// What one run of the program took.
 pub struct Taken {
     pub seconds: f64,
+    /// Of processors, all of its threads together.
+    pub processor: f64,
     pub peak_mib: f64,
+    /// What it wrote to stderr.
+    pub log: String,
 }
 
 /// Runs the program in `folder` to its end.
@@ -61,27 +65,46 @@ pub fn watershed(folder: &Path, arguments: &[&str]) -> Taken {
         .stderr(log)
         .spawn()
         .expect("the program starts");
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak_mib = 0.0;
+    let process = format!("/proc/{}", child.id());
+    let (mut peak_mib, mut processor) = (0.0, 0.0);
     let ended = loop {
-        // The mark never falls, so that the last one read is the peak, but for the last moment.
-        peak_mib = high_water_mark(&status).unwrap_or(peak_mib);
+        // Neither ever falls, so that the last one read is the whole, but for the last moment.
+        peak_mib = high_water_mark(&process).unwrap_or(peak_mib);
+        processor = processor_seconds(&process).unwrap_or(processor);
         if let Some(ended) = child.try_wait().expect("the program can be waited for") {
             break ended;
         }
         sleep(Duration::from_millis(5));
     };
     let seconds = start.elapsed().as_secs_f64();
-    if !ended.success() {
-        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-        panic!("{arguments:?} ended with {ended}:\n{log}");
+    let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+    assert!(ended.success(), "{arguments:?} ended with {ended}:\n{log}");
+    Taken {
+        seconds,
+        processor,
+        peak_mib,
+        log,
     }
-    Taken { seconds, peak_mib }
 }
 
-fn high_water_mark(status: &str) -> Option<f64> {
-    let status = fs::read_to_string(status).ok()?;
+/// How long `work` takes.
+pub fn seconds(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn high_water_mark(process: &str) -> Option<f64> {
+    let status = fs::read_to_string(format!("{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)
+}
+
+fn processor_seconds(process: &str) -> Option<f64> {
+    let stat = fs::read_to_string(format!("{process}/stat")).ok()?;
+    // Behind the name in brackets: user and system time, in hundredths of a second.
+    let fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let ticks: Vec<u64> = fields.skip(11).take(2).flat_map(str::parse).collect();
+    Some(ticks.iter().sum::<u64>() as f64 / 100.0)
 }

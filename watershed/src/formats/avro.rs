@@ -89,6 +89,8 @@ struct SchemaField {
     name: String,
     source: Source,
     types: Vec<String>,
+    /// The kinds of our values that one of the types takes, a bit each.
+    takes: u8,
 }
 
 /// Where a schema field's value comes from.
@@ -152,6 +154,7 @@ impl Encoder {
             fields.push(SchemaField {
                 name,
                 source,
+                takes: kinds_taken(&types),
                 types,
             });
         }
@@ -214,7 +217,7 @@ impl Inner {
     fn check(&self, values: &[Field<'_>]) -> Result<(), Unfit> {
         for field in &self.fields {
             if let Source::Ours(place) = field.source {
-                fits(&field.name, values[place], &field.types)?;
+                field.fits(values[place])?;
             }
         }
         Ok(())
@@ -278,20 +281,43 @@ fn type_names(kind: &Json) -> Vec<String> {
     }
 }
 
-fn fits(name: &str, value: Field<'_>, types: &[String]) -> Result<(), Unfit> {
-    let (kind, admitted): (_, &[&str]) = match value {
-        Field::Null => ("null", &["null"]),
-        Field::Text(_) => ("a text", &["string", "enum"]),
-        Field::Integer(_) => ("a whole number", &["int", "long", "float", "double"]),
-        Field::Boolean(_) => ("a boolean", &["boolean"]),
-    };
-    if types.iter().any(|t| admitted.contains(&t.as_str())) {
-        return Ok(());
+/// The kinds of values, and the types that take them.
+const KINDS: [(&str, &[&str]); 4] = [
+    ("null", &["null"]),
+    ("a text", &["string", "enum"]),
+    ("a whole number", &["int", "long", "float", "double"]),
+    ("a boolean", &["boolean"]),
+];
+
+impl Field<'_> {
+    /// Place of its kind in [`KINDS`].
+    fn kind(self) -> usize {
+        match self {
+            Field::Null => 0,
+            Field::Text(_) => 1,
+            Field::Integer(_) => 2,
+            Field::Boolean(_) => 3,
+        }
     }
-    Err(Unfit(format!(
-        "field {name} is {kind}, and the schema expects {}",
-        types.join(" or ")
-    )))
+}
+
+fn kinds_taken(types: &[String]) -> u8 {
+    let kinds = KINDS.iter().enumerate();
+    let taken = kinds.filter(|(_, (_, takers))| types.iter().any(|t| takers.contains(&t.as_str())));
+    taken.fold(0, |taken, (kind, _)| taken | 1 << kind)
+}
+
+impl SchemaField {
+    fn fits(&self, value: Field<'_>) -> Result<(), Unfit> {
+        if self.takes & 1 << value.kind() != 0 {
+            return Ok(());
+        }
+        let (kind, _) = KINDS[value.kind()];
+        let (name, types) = (&self.name, self.types.join(" or "));
+        Err(Unfit(format!(
+            "field {name} is {kind}, and the schema expects {types}"
+        )))
+    }
 }
 
 struct InSchemaOrder<'a> {

@@ -1,19 +1,20 @@
-//! How fast `patronload` writes its files, and in how much memory: staff and students from a SQLite
-//! warehouse into a local folder.
-//!
-//! ```sh
-//! cargo run --release -p watershed-cli --example patronload_speed -- 100000 500000
-//! ```
+//! A snapshot of all patrons: its floor is to deflate its XML, and nothing else.
 
-use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
-use std::time::Instant;
 
 use fastrand::Rng;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use rusqlite::{Connection, params};
-use watershed::settings::{Settings, Sources};
-use watershed_cli::pipelines::{Job, Options, patronload};
+use tempfile::TempDir;
+use zip::ZipArchive;
+
+use super::measure::{Line, seconds, watershed};
+
+const STAFF: u32 = 100_000;
+const STUDENTS: u32 = 500_000;
 
 const TABLES: &str = "
     CREATE TABLE LIBRARY_EMPLOYEE (MIT_ID TEXT, EMAIL_ADDRESS TEXT, KRB_NAME_UPPERCASE TEXT, LIBRARY_ID TEXT,
@@ -27,61 +28,65 @@ const TABLES: &str = "
         TERM_STATE TEXT, TERM_ZIP TEXT, TERM_PHONE1 TEXT, TERM_PHONE2 TEXT, OFFICE_PHONE TEXT, STUDENT_YEAR TEXT,
         HOME_DEPARTMENT TEXT);";
 
-fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let mut number = |default: u32| {
-        arguments
-            .next()
-            .map_or(default, |n| n.parse().expect("a number"))
-    };
-    let (staff, students) = (number(100_000), number(500_000));
-    let folder = tempfile::tempdir().expect("a folder");
-    warehouse(&folder.path().join("warehouse.db"), staff, students).expect("a warehouse");
-
-    let place = folder.path().display().to_string();
-    let values = [
-        ("DATA_WAREHOUSE_URL", format!("sqlite:{place}/warehouse.db")),
-        ("OUTPUT_URL", format!("file:{place}/alma")),
-        ("MAIL_URL", format!("file:{place}/mail")),
-        ("WORKSPACE", "speed".into()),
-        ("SES_SEND_FROM_EMAIL", "a@example.org".into()),
-        ("SES_RECIPIENT_EMAIL", "b@example.org".into()),
-    ];
-    let values = values.map(|(name, text)| (name.to_owned(), text));
-    let sources = Sources {
-        environment: BTreeMap::from(values),
-        ..Sources::default()
-    };
-    let job: &Job = &patronload::JOB;
-    let settings = Settings::gather(job.all_settings(), &[], &sources);
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    forget_peak();
-    let start = Instant::now();
-    let outcome = runtime.block_on((job.run)(&settings, &Options::default()));
-    let seconds = start.elapsed().as_secs_f64();
-    outcome.result.expect("the run goes well");
-
-    let written: u64 = outcome.report.modes.iter().map(|mode| mode.delivered).sum();
-    let zips = fs::read_dir(folder.path().join("alma")).expect("zips");
-    let bytes: u64 = zips
-        .map(|zip| zip.expect("a zip").metadata().expect("a size").len())
-        .sum();
-    println!(
-        "{written} patrons in {seconds:.2} s: {:.0} a second; {:.1} MB of zips; peak memory {} MiB",
-        written as f64 / seconds,
-        bytes as f64 / 1e6,
-        peak_mebibytes()
-    );
+/// Staff and students from SQLite into zips in a local folder. The floor is what one core needs to
+/// deflate the same XML from memory, as fast as it can.
+pub fn patronload() -> Vec<Line> {
+    let folder = TempDir::new().expect("a folder");
+    warehouse(&folder.path().join("warehouse.db")).expect("a warehouse");
+    let settings = "DATA_WAREHOUSE_URL: sqlite:warehouse.db\nOUTPUT_URL: file:alma\nMAIL_URL: file:mail\n\
+        WORKSPACE: speed\nSES_SEND_FROM_EMAIL: a@example.org\nSES_RECIPIENT_EMAIL: b@example.org\n";
+    fs::write(folder.path().join("settings.yaml"), settings).expect("settings");
+    let arguments = ["run", "patronload", "--config", "settings.yaml"];
+    let taken = watershed(folder.path(), &arguments);
+    for (kind, number) in [("staff", STAFF), ("student", STUDENTS)] {
+        let written = format!("{kind}: {number} rows read, {number} patrons written");
+        assert!(taken.log.contains(&written), "{}", taken.log);
+    }
+    let texts = texts(&folder.path().join("alma"));
+    let megabytes = texts.iter().map(Vec::len).sum::<usize>() / 1_000_000;
+    let floor = seconds(|| texts.iter().for_each(|text| deflate(text)));
+    vec![Line {
+        pipeline: "patronload",
+        what: format!(
+            "{} patrons from SQLite ({:.0} a second)",
+            STAFF + STUDENTS,
+            f64::from(STAFF + STUDENTS) / taken.seconds
+        ),
+        seconds: taken.seconds,
+        peak_mib: taken.peak_mib,
+        floor,
+        of: format!("deflating {megabytes} MB of XML from memory on one core"),
+    }]
 }
 
-fn warehouse(path: &Path, staff: u32, students: u32) -> rusqlite::Result<()> {
+/// What the zips hold.
+fn texts(folder: &Path) -> Vec<Vec<u8>> {
+    let zips = fs::read_dir(folder).expect("zips");
+    let read = |zip: fs::DirEntry| {
+        let file = fs::File::open(zip.path()).expect("a zip");
+        let mut archive = ZipArchive::new(file).expect("a zip");
+        let mut text = Vec::new();
+        let mut entry = archive.by_index(0).expect("a file in the zip");
+        entry.read_to_end(&mut text).expect("its text");
+        text
+    };
+    zips.map(|zip| read(zip.expect("a zip"))).collect()
+}
+
+fn deflate(text: &[u8]) {
+    let mut encoder = DeflateEncoder::new(std::io::sink(), Compression::fast());
+    encoder.write_all(text).expect("memory takes all");
+    encoder.finish().expect("memory takes all");
+}
+
+fn warehouse(path: &Path) -> rusqlite::Result<()> {
     let mut rng = Rng::with_seed(17);
     let mut connection = Connection::open(path)?;
     connection.execute_batch(TABLES)?;
     let transaction = connection.transaction()?;
     for (letter, table, number) in [
-        ('E', "LIBRARY_EMPLOYEE", staff),
-        ('S', "LIBRARY_STUDENT", students),
+        ('E', "LIBRARY_EMPLOYEE", STAFF),
+        ('S', "LIBRARY_STUDENT", STUDENTS),
     ] {
         let more = if letter == 'E' { 9 } else { 10 };
         let places = vec!["?"; 10 + more].join(", ");
@@ -144,16 +149,4 @@ fn warehouse(path: &Path, staff: u32, students: u32) -> rusqlite::Result<()> {
         }
     }
     transaction.commit()
-}
-
-/// Lets the kernel forget how much memory was in use so far: making the warehouse took some.
-fn forget_peak() {
-    let _ = fs::write("/proc/self/clear_refs", "5");
-}
-
-fn peak_mebibytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or_default() / 1024
 }
