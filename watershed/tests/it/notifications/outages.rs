@@ -12,7 +12,7 @@ use watershed::privacy::Secret;
 
 use super::broker::{Broker, ONE_USER};
 use super::open;
-use crate::support::once;
+use crate::support::{nobody, once};
 
 #[tokio::test]
 async fn a_broker_that_was_down_is_found_again() {
@@ -87,9 +87,7 @@ async fn a_broker_that_says_nothing_is_given_up() {
 #[tokio::test]
 async fn of_a_cluster_the_server_that_answers_is_taken() {
     let broker = Broker::start(ONE_USER).await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = listener.local_addr().unwrap();
-    drop(listener);
+    let nobody = nobody().await;
     let (url, port) = (broker.url("watershed:p%40ss%2Fword"), broker.port);
     for urls in [
         format!("nats://watershed:p%40ss%2Fword@{nobody},127.0.0.1:{port}"),
