@@ -17,15 +17,17 @@ use watershed::retry::Policy;
 use watershed::settings::{Setting, Settings};
 use watershed::state::{Members, State};
 
-use super::{Checked, Options};
+use super::{Checked, ENVIRONMENT, LOG_FORMAT, Options, SettingGroup};
 
-/// Settings of every poller.
-pub const SETTINGS: &[Setting] = &[
-    Setting::text(
-        "ENVIRONMENT",
-        "Picks the settings file: `config/<pipeline>/<ENVIRONMENT>.yaml`, else `config/<ENVIRONMENT>.yaml`.",
-    ),
-    Setting::choice("LOG_FORMAT", &["text", "json"], "Form of the log lines.").default("text"),
+/// Settings of every poller, as a group of the reference.
+pub const GROUP: SettingGroup = SettingGroup {
+    title: "Pollers",
+    settings: SETTINGS,
+};
+
+const SETTINGS: &[Setting] = &[
+    ENVIRONMENT,
+    LOG_FORMAT,
     Setting::text(
         "STATE_URL",
         "State document; else it is made of `S3_BUCKET` and `S3_RESOURCE`. Not needed with `IGNORE_CACHE`.",
@@ -74,6 +76,20 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("900"),
 ];
+
+/// Salt of the pseudonyms, which [`salted`] reads.
+pub const BCRYPT_SALT: Setting = Setting::text(
+    "BCRYPT_SALT",
+    "Salt of the pseudonyms: `$2b$`, two digits of cost, `$`, 22 characters.",
+)
+.secret()
+.required();
+
+/// Settings of the AWS clients, as a group of the reference.
+pub const AWS_GROUP: SettingGroup = SettingGroup {
+    title: "AWS",
+    settings: AWS_SETTINGS,
+};
 
 /// Settings of the AWS clients.
 pub const AWS_SETTINGS: &[Setting] = &[

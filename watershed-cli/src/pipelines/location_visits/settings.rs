@@ -7,18 +7,14 @@ use watershed::privacy::Secret;
 use watershed::settings::{Setting, Settings};
 use watershed::time::{local_date, parse_date};
 
+use super::super::LOG_LEVEL;
 use super::super::databases::{REDSHIFT_SETTINGS, RedshiftLogin, TABLE_SUFFIX, suffixed};
 use super::super::poller::{PollerConfig, object_url};
 use super::cursor::{self, LastPollDate};
 use super::shoppertrak::{Patience, ShopperTrak};
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::choice(
-        "LOG_LEVEL",
-        &["trace", "debug", "info", "warning", "error", "critical"],
-        "The least severe lines that are logged.",
-    )
-    .default("info"),
+    LOG_LEVEL.default("info"),
     Setting::integer(
         "SETTLE_SECONDS",
         0..=86_400,
