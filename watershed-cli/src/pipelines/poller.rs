@@ -377,17 +377,10 @@ fn stream_url(settings: &Settings) -> Option<String> {
         settings.text("KINESIS_STREAM_ARN"),
         settings.text("KINESIS_STREAM_NAME"),
     );
-    let contradiction = |one: &str, other: &str| {
-        settings.fault(format!(
-            "{} contradicts {}",
-            settings.origin(one),
-            settings.origin(other)
-        ));
-    };
     if let (Some(arn), Some(name)) = (&arn, &name)
         && !arn.ends_with(&format!("/{name}"))
     {
-        contradiction("KINESIS_STREAM_NAME", "KINESIS_STREAM_ARN");
+        settings.contradiction("KINESIS_STREAM_NAME", "KINESIS_STREAM_ARN");
     }
     let part = if arn.is_some() {
         "KINESIS_STREAM_ARN"
@@ -397,7 +390,7 @@ fn stream_url(settings: &Settings) -> Option<String> {
     let made = arn.or(name).map(|stream| format!("kinesis:{stream}"));
     match (settings.text("STREAM_URL"), made) {
         (Some(url), Some(made)) if url != made => {
-            contradiction(part, "STREAM_URL");
+            settings.contradiction(part, "STREAM_URL");
             Some(url)
         }
         (url, made) => url.or(made),

@@ -220,11 +220,7 @@ fn redshift(settings: &Settings) -> Option<Redshift> {
 fn last_end_date(settings: &Settings) -> Option<Date> {
     let (newer, older) = (settings.date("LAST_END_DATE"), settings.date("END_DATE"));
     if newer.is_some() && older.is_some() && newer != older {
-        let (newer, older) = (
-            settings.origin("LAST_END_DATE"),
-            settings.origin("END_DATE"),
-        );
-        settings.fault(format!("{older} contradicts {newer}"));
+        settings.contradiction("END_DATE", "LAST_END_DATE");
     }
     newer.or(older)
 }

@@ -224,11 +224,7 @@ fn page_sizes(settings: &Settings) -> (usize, usize) {
         let own = settings.integer(name);
         match older {
             Some(older) if settings.is_given(name) && own != Some(older) => {
-                settings.fault(format!(
-                    "{} contradicts {}",
-                    settings.origin("SIERRA_BATCH_SIZE"),
-                    settings.origin(name)
-                ));
+                settings.contradiction("SIERRA_BATCH_SIZE", name);
                 1
             }
             older => older
