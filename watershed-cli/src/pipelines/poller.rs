@@ -193,7 +193,7 @@ impl PollerConfig {
     }
 
     /// The stream that the settings name, for `check`.
-    pub fn stream_of_settings(&self, encoder: &Encoder, aws: &Aws) -> Result<Stream> {
+    fn stream_of_settings(&self, encoder: &Encoder, aws: &Aws) -> Result<Stream> {
         if self.ignore_stream {
             return Ok(Stream::Nowhere("not sent"));
         }
@@ -229,7 +229,7 @@ impl PollerConfig {
     }
 
     /// The state document's place; nothing with `IGNORE_CACHE`.
-    pub fn state_object(&self, aws: &Aws) -> Result<Option<Object>> {
+    fn state_object(&self, aws: &Aws) -> Result<Option<Object>> {
         match self.state.as_deref().filter(|_| !self.ignore_state) {
             Some(url) => Object::open(url, aws, self.policy.clone()).map(Some),
             None => Ok(None),
