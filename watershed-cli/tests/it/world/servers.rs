@@ -53,7 +53,6 @@ impl Servers {
         let (sierra_name, redshift_name) = (format!("sierra_{name}"), format!("redshift_{name}"));
         let admin = connect(&format!("{postgres}/postgres?sslmode=disable")).await;
         for database in [&sierra_name, &redshift_name] {
-            // Redshift has no certificate here; Sierra's zone is not the program's, on purpose.
             admin
                 .batch_execute(&format!("CREATE DATABASE {database}"))
                 .await
