@@ -8,8 +8,15 @@ use watershed::privacy::Secret;
 use watershed::retry::Policy;
 use watershed::settings::{Parts, Setting, Settings, database_name, database_url};
 
-/// Settings of Sierra.
-pub const SIERRA_SETTINGS: &[Setting] = &[
+use super::SettingGroup;
+
+/// Settings of Sierra, as a group of the reference.
+pub const SIERRA_GROUP: SettingGroup = SettingGroup {
+    title: "Sierra",
+    settings: SIERRA_SETTINGS,
+};
+
+const SIERRA_SETTINGS: &[Setting] = &[
     Setting::text(
         "SIERRA_URL",
         "`postgres://…` or `sqlite:` and a path; else it is made of the parts below.",
@@ -34,6 +41,12 @@ pub const SIERRA_SETTINGS: &[Setting] = &[
     .secret(),
     Setting::choice("SIERRA_SSLMODE", SSL_MODES, "TLS, as libpq has it.").default("require"),
 ];
+
+/// Settings of Redshift, as a group of the reference.
+pub const REDSHIFT_GROUP: SettingGroup = SettingGroup {
+    title: "Redshift",
+    settings: REDSHIFT_SETTINGS,
+};
 
 /// Settings of Redshift.
 pub const REDSHIFT_SETTINGS: &[Setting] = &[

@@ -40,6 +40,26 @@ pub const COMMON: SettingGroup = SettingGroup {
     .secret()],
 };
 
+/// Which settings file is read.
+pub const ENVIRONMENT: Setting = Setting::text(
+    "ENVIRONMENT",
+    "Picks the settings file: `config/<pipeline>/<ENVIRONMENT>.yaml`, else `config/<ENVIRONMENT>.yaml`.",
+);
+
+/// How much is logged; each pipeline has its own default.
+pub const LOG_LEVEL: Setting = Setting::choice(
+    "LOG_LEVEL",
+    LOG_LEVELS,
+    "The least severe lines that are logged.",
+);
+
+/// What `LOG_LEVEL` may be.
+pub const LOG_LEVELS: &[&str] = &["trace", "debug", "info", "warning", "error", "critical"];
+
+/// How it is logged.
+pub const LOG_FORMAT: Setting =
+    Setting::choice("LOG_FORMAT", &["text", "json"], "Form of the log lines.").default("text");
+
 /// A pipeline as the command line sees it.
 pub struct Job {
     /// Its name in commands, paths and reports.

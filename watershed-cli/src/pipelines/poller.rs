@@ -17,15 +17,17 @@ use watershed::retry::Policy;
 use watershed::settings::{Setting, Settings};
 use watershed::state::{Members, State};
 
-use super::{Checked, Options};
+use super::{Checked, ENVIRONMENT, LOG_FORMAT, Options, SettingGroup};
 
-/// Settings of every poller.
-pub const SETTINGS: &[Setting] = &[
-    Setting::text(
-        "ENVIRONMENT",
-        "Picks the settings file: `config/<pipeline>/<ENVIRONMENT>.yaml`, else `config/<ENVIRONMENT>.yaml`.",
-    ),
-    Setting::choice("LOG_FORMAT", &["text", "json"], "Form of the log lines.").default("text"),
+/// Settings of every poller, as a group of the reference.
+pub const GROUP: SettingGroup = SettingGroup {
+    title: "Pollers",
+    settings: SETTINGS,
+};
+
+const SETTINGS: &[Setting] = &[
+    ENVIRONMENT,
+    LOG_FORMAT,
     Setting::text(
         "STATE_URL",
         "State document; else it is made of `S3_BUCKET` and `S3_RESOURCE`. Not needed with `IGNORE_CACHE`.",
@@ -74,6 +76,20 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("900"),
 ];
+
+/// Salt of the pseudonyms, which [`salted`] reads.
+pub const BCRYPT_SALT: Setting = Setting::text(
+    "BCRYPT_SALT",
+    "Salt of the pseudonyms: `$2b$`, two digits of cost, `$`, 22 characters.",
+)
+.secret()
+.required();
+
+/// Settings of the AWS clients, as a group of the reference.
+pub const AWS_GROUP: SettingGroup = SettingGroup {
+    title: "AWS",
+    settings: AWS_SETTINGS,
+};
 
 /// Settings of the AWS clients.
 pub const AWS_SETTINGS: &[Setting] = &[
@@ -177,7 +193,7 @@ impl PollerConfig {
     }
 
     /// The stream that the settings name, for `check`.
-    pub fn stream_of_settings(&self, encoder: &Encoder, aws: &Aws) -> Result<Stream> {
+    fn stream_of_settings(&self, encoder: &Encoder, aws: &Aws) -> Result<Stream> {
         if self.ignore_stream {
             return Ok(Stream::Nowhere("not sent"));
         }
@@ -213,7 +229,7 @@ impl PollerConfig {
     }
 
     /// The state document's place; nothing with `IGNORE_CACHE`.
-    pub fn state_object(&self, aws: &Aws) -> Result<Option<Object>> {
+    fn state_object(&self, aws: &Aws) -> Result<Option<Object>> {
         match self.state.as_deref().filter(|_| !self.ignore_state) {
             Some(url) => Object::open(url, aws, self.policy.clone()).map(Some),
             None => Ok(None),
@@ -361,17 +377,10 @@ fn stream_url(settings: &Settings) -> Option<String> {
         settings.text("KINESIS_STREAM_ARN"),
         settings.text("KINESIS_STREAM_NAME"),
     );
-    let contradiction = |one: &str, other: &str| {
-        settings.fault(format!(
-            "{} contradicts {}",
-            settings.origin(one),
-            settings.origin(other)
-        ));
-    };
     if let (Some(arn), Some(name)) = (&arn, &name)
         && !arn.ends_with(&format!("/{name}"))
     {
-        contradiction("KINESIS_STREAM_NAME", "KINESIS_STREAM_ARN");
+        settings.contradiction("KINESIS_STREAM_NAME", "KINESIS_STREAM_ARN");
     }
     let part = if arn.is_some() {
         "KINESIS_STREAM_ARN"
@@ -381,7 +390,7 @@ fn stream_url(settings: &Settings) -> Option<String> {
     let made = arn.or(name).map(|stream| format!("kinesis:{stream}"));
     match (settings.text("STREAM_URL"), made) {
         (Some(url), Some(made)) if url != made => {
-            contradiction(part, "STREAM_URL");
+            settings.contradiction(part, "STREAM_URL");
             Some(url)
         }
         (url, made) => url.or(made),

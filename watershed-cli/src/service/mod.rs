@@ -24,7 +24,7 @@ use watershed::settings::Settings;
 use crate::pipelines::{Job, Options, Outcome};
 use metrics::Passes;
 use settings::Plan;
-pub use settings::{METRICS_ADDRESS, RUN_AS_SERVICE, SETTINGS};
+pub use settings::{GROUP, METRICS_ADDRESS, RUN_AS_SERVICE};
 use status::Status;
 
 /// Upper bound of the wait after one failed pass, or the pipeline's usual wait where that is

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use watershed::error::{Error, Remedy, Result};
 use watershed::settings::{Setting, Settings};
 
-use crate::pipelines::{Job, Options};
+use crate::pipelines::{Job, Options, SettingGroup};
 
 /// Whether a pipeline runs once or as a service. One that is a service unless it is told otherwise
 /// declares it with its own default.
@@ -19,8 +19,11 @@ pub const METRICS_ADDRESS: Setting = Setting::text(
     "Address and port of a service's `/metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:9464`; without it there are none.",
 );
 
-/// Settings of every pipeline that is run again and again.
-pub const SETTINGS: &[Setting] = &[RUN_AS_SERVICE, RUN_EVERY, METRICS_ADDRESS];
+/// Settings of every pipeline that is run again and again, as a group of the reference.
+pub const GROUP: SettingGroup = SettingGroup {
+    title: "Service",
+    settings: &[RUN_AS_SERVICE, RUN_EVERY, METRICS_ADDRESS],
+};
 
 const RUN_EVERY: Setting = Setting::duration(
     "RUN_EVERY",

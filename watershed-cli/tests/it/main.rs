@@ -19,7 +19,6 @@ mod pressure;
 mod production;
 mod program;
 mod reading;
-mod recovery;
 mod screens;
 mod service;
 mod world;

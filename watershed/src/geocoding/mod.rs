@@ -26,7 +26,8 @@ use crate::error::Result;
 use crate::pipeline::Counts;
 use crate::privacy::Personal;
 
-pub use cleaning::{CleanedAddress, Cleaner, full_text, prepare};
+use cleaning::full_text;
+pub use cleaning::{CleanedAddress, Cleaner, prepare};
 
 /// A postal address in the United States, as a system of record has it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

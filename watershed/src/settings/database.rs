@@ -112,11 +112,7 @@ fn assembled(settings: &Settings, parts: Parts) -> Secret {
                     .split('&')
                     .any(|pair| pair == format!("sslmode={mode}"))
             {
-                settings.fault(format!(
-                    "{} contradicts {}",
-                    settings.origin(parts.sslmode),
-                    settings.origin(parts.name)
-                ));
+                settings.contradiction(parts.sslmode, parts.name);
             }
             url.push_str(&format!("?{query}"));
         }
@@ -133,13 +129,7 @@ fn merged(settings: &Settings, parts: Parts, url: &str) -> Secret {
         return Secret::new("");
     };
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let contradiction = |part: &str| {
-        settings.fault(format!(
-            "{} contradicts {}",
-            settings.origin(part),
-            settings.origin(parts.url)
-        ));
-    };
+    let contradiction = |part: &str| settings.contradiction(part, parts.url);
     let given = |part: &str| {
         settings
             .is_given(part)

@@ -106,6 +106,12 @@ impl Settings {
         self.faults.borrow_mut().push(fault.into());
     }
 
+    /// Notes as a fault that one setting contradicts another.
+    pub fn contradiction(&self, one: &str, other: &str) {
+        let (one, other) = (self.origin(one), self.origin(other));
+        self.fault(format!("{one} contradicts {other}"));
+    }
+
     /// Notes an error about a setting as a fault.
     pub fn check<T>(&self, result: Result<T>) -> Option<T> {
         result

@@ -17,7 +17,7 @@ use watershed::connectors::stream::{Put, Stream, StreamOptions, StreamRecord};
 use watershed::error::{Remedy, Result};
 use watershed::formats::avro::{Encoder, Field, Record};
 
-use crate::support::{aws, environment, serve, unique};
+use crate::support::{aws, environment, nobody, serve, unique};
 
 const THROTTLED: &str = "ProvisionedThroughputExceededException";
 
@@ -366,10 +366,7 @@ async fn calls_that_fail_say_whether_to_wait_or_to_mend() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_an_outage() {
-    // The port is free again when the listener is gone.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let endpoint = format!("http://{}", nobody().await);
     let error = put(&endpoint, Duration::ZERO, records(["a"]))
         .await
         .unwrap_err();

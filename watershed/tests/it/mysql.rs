@@ -4,13 +4,14 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{Conn, Opts};
 use watershed::connectors::postgres::Tls;
 use watershed::connectors::sql::{Database, Protocol, Role, Value};
-use watershed::error::{Error, Remedy};
+use watershed::error::Remedy;
 use watershed::privacy::Secret;
 use watershed::retry::Policy;
 use watershed::testing::contracts;
 
 use crate::support::{
-    CHANGES, NUMBERS, environment, once, policy, reads_from_one_snapshot, unique,
+    CHANGES, NUMBERS, environment, failure, nobody, once, policy, reads_from_one_snapshot, text,
+    unique,
 };
 
 const ROLE: Role = Role {
@@ -44,15 +45,6 @@ async fn database(fill: &str) -> String {
         filling.query_drop(fill).await.unwrap();
     }
     url
-}
-
-async fn text(database: &Database, sql: &str) -> String {
-    let rows = database.query(sql, &[]).await.unwrap();
-    rows[0].text("answer").unwrap().unwrap()
-}
-
-async fn failure(database: &Database, sql: &str, values: &[Value]) -> Error {
-    database.query(sql, values).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -213,11 +205,8 @@ async fn what_does_not_exist_is_named() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_an_outage() {
-    // The port is free again when the listener is gone.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let database = open(&format!("mysql://u:Zerlina-7@127.0.0.1:{port}/db"), once());
+    let address = nobody().await;
+    let database = open(&format!("mysql://u:Zerlina-7@{address}/db"), once());
     let error = failure(&database, "SELECT 1", &[]).await;
     assert_eq!(error.remedy(), Remedy::TryAgain);
     assert!(!format!("{error:?}").contains("Zerlina"), "{error:?}");

@@ -7,12 +7,13 @@ use ring::digest::{SHA256, digest};
 use tokio_postgres::{Client, NoTls};
 use watershed::connectors::postgres::Tls;
 use watershed::connectors::sql::{Database, Protocol, Role, Value};
-use watershed::error::{Error, Remedy};
+use watershed::error::Remedy;
 use watershed::privacy::Secret;
 use watershed::testing::contracts;
 
 use crate::support::{
-    CHANGES, NUMBERS, environment, once, policy, reads_from_one_snapshot, unique,
+    CHANGES, NUMBERS, environment, failure, nobody, once, policy, reads_from_one_snapshot, text,
+    unique,
 };
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Extended, Protocol::Simple];
@@ -48,15 +49,6 @@ async fn database(fill: &str) -> String {
     let url = format!("{server}/{name}");
     client(&url).await.batch_execute(fill).await.unwrap();
     url
-}
-
-async fn text(database: &Database, sql: &str) -> String {
-    let rows = database.query(sql, &[]).await.unwrap();
-    rows[0].text("answer").unwrap().unwrap()
-}
-
-async fn failure(database: &Database, sql: &str, values: &[Value]) -> Error {
-    database.query(sql, values).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -225,11 +217,8 @@ async fn what_does_not_exist_is_named() {
 
 #[tokio::test]
 async fn nobody_at_the_address_is_an_outage() {
-    // The port is free again when the listener is gone.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let url = Secret::new(format!("postgres://u:Zerlina-7@127.0.0.1:{port}/db"));
+    let address = nobody().await;
+    let url = Secret::new(format!("postgres://u:Zerlina-7@{address}/db"));
     let database = Database::open(&url, role(Protocol::Extended), once()).unwrap();
     let error = failure(&database, "SELECT 1", &[]).await;
     assert_eq!(error.remedy(), Remedy::TryAgain);

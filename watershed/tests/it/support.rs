@@ -1,13 +1,15 @@
 //! Servers, unique names and policies.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use watershed::connectors::aws::{Aws, AwsSettings};
-use watershed::connectors::sql::Database;
+use watershed::connectors::sql::{Database, Value};
+use watershed::error::Error;
 use watershed::privacy::Secret;
 use watershed::retry::Policy;
 
@@ -44,6 +46,12 @@ pub async fn serve(router: Router) -> String {
     format!("http://{address}")
 }
 
+/// An address at which nobody listens: its port is free again when the listener is gone.
+pub async fn nobody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap()
+}
+
 /// Tries quickly, and not for long.
 pub fn policy() -> Policy {
     Policy {
@@ -61,6 +69,17 @@ pub fn once() -> Policy {
         total: Duration::ZERO,
         ..policy()
     }
+}
+
+/// The column `answer` of a query's first row.
+pub async fn text(database: &Database, sql: &str) -> String {
+    let rows = database.query(sql, &[]).await.unwrap();
+    rows[0].text("answer").unwrap().unwrap()
+}
+
+/// The error of a query.
+pub async fn failure(database: &Database, sql: &str, values: &[Value]) -> Error {
+    database.query(sql, values).await.unwrap_err()
 }
 
 /// A table `numbers` with the ids from 1 to 20,000, each with a text, so that no buffer on the way

@@ -58,22 +58,10 @@ pub const JOB: Job = Job {
             title: "location-visits",
             settings: settings::SETTINGS,
         },
-        SettingGroup {
-            title: "Redshift",
-            settings: databases::REDSHIFT_SETTINGS,
-        },
-        SettingGroup {
-            title: "Service",
-            settings: service::SETTINGS,
-        },
-        SettingGroup {
-            title: "Pollers",
-            settings: poller::SETTINGS,
-        },
-        SettingGroup {
-            title: "AWS",
-            settings: poller::AWS_SETTINGS,
-        },
+        databases::REDSHIFT_GROUP,
+        service::GROUP,
+        poller::GROUP,
+        poller::AWS_GROUP,
     ],
     modes: &[AllSites::NAME, recovery::NAME],
     state: settings::STATE,

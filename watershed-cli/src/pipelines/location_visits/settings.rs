@@ -7,18 +7,14 @@ use watershed::privacy::Secret;
 use watershed::settings::{Setting, Settings};
 use watershed::time::{local_date, parse_date};
 
+use super::super::LOG_LEVEL;
 use super::super::databases::{REDSHIFT_SETTINGS, RedshiftLogin, TABLE_SUFFIX, suffixed};
 use super::super::poller::{PollerConfig, object_url};
 use super::cursor::{self, LastPollDate};
 use super::shoppertrak::{Patience, ShopperTrak};
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::choice(
-        "LOG_LEVEL",
-        &["trace", "debug", "info", "warning", "error", "critical"],
-        "The least severe lines that are logged.",
-    )
-    .default("info"),
+    LOG_LEVEL.default("info"),
     Setting::integer(
         "SETTLE_SECONDS",
         0..=86_400,
@@ -224,11 +220,7 @@ fn redshift(settings: &Settings) -> Option<Redshift> {
 fn last_end_date(settings: &Settings) -> Option<Date> {
     let (newer, older) = (settings.date("LAST_END_DATE"), settings.date("END_DATE"));
     if newer.is_some() && older.is_some() && newer != older {
-        let (newer, older) = (
-            settings.origin("LAST_END_DATE"),
-            settings.origin("END_DATE"),
-        );
-        settings.fault(format!("{older} contradicts {newer}"));
+        settings.contradiction("END_DATE", "LAST_END_DATE");
     }
     newer.or(older)
 }

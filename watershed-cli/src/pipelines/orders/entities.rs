@@ -1,5 +1,7 @@
 //! What is loaded: the entities that a YAML file declares.
 
+mod fields;
+
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -7,6 +9,7 @@ use watershed::connectors::sql::identifier;
 use watershed::formats::values::ColumnType;
 
 use super::yaml::{self, Node, Value};
+use fields::{Faults, Fields, field, scalar};
 
 /// Columns of the staging tables begin like this; an entity's must not.
 const RESERVED: &str = "loader_";
@@ -75,10 +78,7 @@ impl Entities {
     /// Reads a file's text; `place` names it in messages.
     pub(super) fn parse(text: &str, place: &str) -> Result<Entities, Vec<String>> {
         let root = yaml::parse(text).map_err(|fault| vec![format!("{place}, {fault}")])?;
-        let mut faults = Faults {
-            place,
-            found: Vec::new(),
-        };
+        let mut faults = Faults::of(place);
         let entities = faults.entities(&root);
         match entities {
             Some(entities) if faults.found.is_empty() => Ok(entities),
@@ -102,21 +102,7 @@ impl Entity {
     }
 }
 
-/// Reads on after a fault, so that all are told at once.
-struct Faults<'a> {
-    place: &'a str,
-    found: Vec<String>,
-}
-
-/// The values of a mapping by name.
-type Fields<'n> = Vec<(&'n str, &'n Node)>;
-
 impl Faults<'_> {
-    fn fault(&mut self, line: usize, words: impl std::fmt::Display) {
-        self.found
-            .push(format!("{}, line {line}: {words}", self.place));
-    }
-
     fn entities(&mut self, root: &Node) -> Option<Entities> {
         const KNOWN: &[&str] = &[
             "source",
@@ -371,83 +357,6 @@ impl Faults<'_> {
         }
     }
 
-    /// The values of a mapping whose names are all known and stand there once.
-    fn fields<'n>(&mut self, node: &'n Node, known: &[&str], what: &str) -> Option<Fields<'n>> {
-        let Value::Mapping(pairs) = &node.value else {
-            self.fault(node.line, format_args!("expected {what}"));
-            return None;
-        };
-        let mut fields: Fields<'n> = Vec::new();
-        for (name, value) in pairs {
-            let Value::Scalar(word) = &name.value else {
-                self.fault(name.line, "expected a field's name");
-                continue;
-            };
-            if !known.contains(&&**word) {
-                let words = format!(
-                    "unknown field `{word}`: expected one of {}",
-                    known.join(", ")
-                );
-                self.fault(name.line, words);
-            } else if field(&fields, word).is_some() {
-                self.fault(
-                    name.line,
-                    format_args!("the field `{word}` stands there twice"),
-                );
-            } else {
-                fields.push((word, value));
-            }
-        }
-        Some(fields)
-    }
-
-    fn required(&mut self, fields: &Fields<'_>, name: &str, line: usize) -> Option<String> {
-        match field(fields, name) {
-            Some(node) => self.text(node, name),
-            None => {
-                self.fault(line, format_args!("the field `{name}` is missing"));
-                None
-            }
-        }
-    }
-
-    fn text(&mut self, node: &Node, what: &str) -> Option<String> {
-        let text = self.text_or_nothing(node)?;
-        if text.trim().is_empty() {
-            self.fault(node.line, format_args!("expected {what}, found nothing"));
-            return None;
-        }
-        Some(text)
-    }
-
-    fn text_or_nothing(&mut self, node: &Node) -> Option<String> {
-        match &node.value {
-            Value::Scalar(text) => Some(text.clone()),
-            _ => {
-                self.fault(node.line, "expected text");
-                None
-            }
-        }
-    }
-
-    fn flag(&mut self, fields: &Fields<'_>, name: &str, default: bool) -> bool {
-        let Some(node) = field(fields, name) else {
-            return default;
-        };
-        let text = self.text_or_nothing(node).unwrap_or_default();
-        match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => true,
-            "false" | "no" | "off" => false,
-            _ => {
-                self.fault(
-                    node.line,
-                    format_args!("`{name}`: `{text}`: expected true or false"),
-                );
-                default
-            }
-        }
-    }
-
     /// A part of a topic of NATS.
     fn topic_part(&mut self, name: &str, text: &str, line: usize) {
         if text
@@ -459,15 +368,6 @@ impl Faults<'_> {
                     "`{name}`: `{text}`: a part of a topic has no blanks and none of . * >"
                 ),
             );
-        }
-    }
-
-    fn no_duplicates(&mut self, nodes: &[Node], name: &str, what: &str) {
-        let mut seen = HashSet::new();
-        for (text, line) in nodes.iter().filter_map(|node| scalar(node, name)) {
-            if !seen.insert(text) {
-                self.fault(line, format_args!("the {what} `{text}` stands there twice"));
-            }
         }
     }
 
@@ -491,28 +391,6 @@ impl Faults<'_> {
             }
         }
     }
-}
-
-fn field<'n>(fields: &Fields<'n>, name: &str) -> Option<&'n Node> {
-    fields
-        .iter()
-        .find(|(there, _)| *there == name)
-        .map(|(_, node)| *node)
-}
-
-/// A field of a mapping that is text, and its line.
-fn scalar<'n>(node: &'n Node, name: &str) -> Option<(&'n str, usize)> {
-    let Value::Mapping(pairs) = &node.value else {
-        return None;
-    };
-    pairs
-        .iter()
-        .find_map(|(there, value)| match (&there.value, &value.value) {
-            (Value::Scalar(there), Value::Scalar(text)) if there == name => {
-                Some((text.as_str(), value.line))
-            }
-            _ => None,
-        })
 }
 
 #[cfg(test)]

@@ -57,26 +57,11 @@ pub const JOB: Job = Job {
             title: "Geocoders",
             settings: settings::GEOCODER_SETTINGS,
         },
-        SettingGroup {
-            title: "Sierra",
-            settings: databases::SIERRA_SETTINGS,
-        },
-        SettingGroup {
-            title: "Redshift",
-            settings: databases::REDSHIFT_SETTINGS,
-        },
-        SettingGroup {
-            title: "Service",
-            settings: service::SETTINGS,
-        },
-        SettingGroup {
-            title: "Pollers",
-            settings: poller::SETTINGS,
-        },
-        SettingGroup {
-            title: "AWS",
-            settings: poller::AWS_SETTINGS,
-        },
+        databases::SIERRA_GROUP,
+        databases::REDSHIFT_GROUP,
+        service::GROUP,
+        poller::GROUP,
+        poller::AWS_GROUP,
     ],
     modes: &["new", "updated", "deleted"],
     state: settings::STATE,

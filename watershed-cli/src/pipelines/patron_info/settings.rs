@@ -12,28 +12,19 @@ use watershed::privacy::{Pseudonymiser, Seal, Secret};
 use watershed::retry::Policy;
 use watershed::settings::{Setting, Settings};
 
+use super::super::LOG_LEVEL;
 use super::super::databases::{RedshiftLogin, sierra_url};
-use super::super::poller::{PollerConfig, salted};
+use super::super::poller::{BCRYPT_SALT, PollerConfig, salted};
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::choice(
-        "LOG_LEVEL",
-        &["trace", "debug", "info", "warning", "error", "critical"],
-        "The least severe lines that are logged.",
-    )
-    .default("warning"),
+    LOG_LEVEL.default("warning"),
     Setting::integer(
         "SETTLE_SECONDS",
         0..=86_400,
         "Rows younger than this are left for the next run.",
     )
     .default("60"),
-    Setting::text(
-        "BCRYPT_SALT",
-        "Salt of the pseudonyms: `$2b$`, two digits of cost, `$`, 22 characters.",
-    )
-    .secret()
-    .required(),
+    BCRYPT_SALT,
     Setting::text(
         "PATRON_INFO_SCHEMA_URL",
         "Avro schema: the schema API's URL, or `file:` and a path.",
@@ -233,11 +224,7 @@ fn page_sizes(settings: &Settings) -> (usize, usize) {
         let own = settings.integer(name);
         match older {
             Some(older) if settings.is_given(name) && own != Some(older) => {
-                settings.fault(format!(
-                    "{} contradicts {}",
-                    settings.origin("SIERRA_BATCH_SIZE"),
-                    settings.origin(name)
-                ));
+                settings.contradiction("SIERRA_BATCH_SIZE", name);
                 1
             }
             older => older

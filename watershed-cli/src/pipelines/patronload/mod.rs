@@ -58,14 +58,8 @@ pub const JOB: Job = Job {
             title: "Data warehouse",
             settings: warehouse::SETTINGS,
         },
-        SettingGroup {
-            title: "Service",
-            settings: service::SETTINGS,
-        },
-        SettingGroup {
-            title: "AWS",
-            settings: poller::AWS_SETTINGS,
-        },
+        service::GROUP,
+        poller::AWS_GROUP,
     ],
     modes: &[],
     state: &[],

@@ -10,21 +10,19 @@ use watershed::privacy::Secret;
 use watershed::retry::Policy;
 use watershed::settings::{Setting, Settings};
 
+use super::super::{ENVIRONMENT, LOG_FORMAT, LOG_LEVELS};
 use super::institution::Institution;
 use super::warehouse::Warehouse;
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::text(
-        "ENVIRONMENT",
-        "Picks the settings file: `config/<pipeline>/<ENVIRONMENT>.yaml`, else `config/<ENVIRONMENT>.yaml`.",
-    ),
+    ENVIRONMENT,
     Setting::choice(
         "LOG_LEVEL",
-        &["trace", "debug", "info", "warning", "error", "critical"],
+        LOG_LEVELS,
         "The least severe lines that are logged; the report by mail has those of `info` at least.",
     )
     .default("info"),
-    Setting::choice("LOG_FORMAT", &["text", "json"], "Form of the log lines.").default("text"),
+    LOG_FORMAT,
     Setting::text(
         "WORKSPACE",
         "Name of this environment: in Sentry, and, in upper case, the first word of the report's subject.",

@@ -54,26 +54,11 @@ pub const JOB: Job = Job {
             title: "Envisionware",
             settings: settings::ENVISIONWARE_SETTINGS,
         },
-        SettingGroup {
-            title: "Sierra",
-            settings: databases::SIERRA_SETTINGS,
-        },
-        SettingGroup {
-            title: "Redshift",
-            settings: databases::REDSHIFT_SETTINGS,
-        },
-        SettingGroup {
-            title: "Service",
-            settings: service::SETTINGS,
-        },
-        SettingGroup {
-            title: "Pollers",
-            settings: poller::SETTINGS,
-        },
-        SettingGroup {
-            title: "AWS",
-            settings: poller::AWS_SETTINGS,
-        },
+        databases::SIERRA_GROUP,
+        databases::REDSHIFT_GROUP,
+        service::GROUP,
+        poller::GROUP,
+        poller::AWS_GROUP,
     ],
     modes: &["sessions"],
     state: settings::STATE,

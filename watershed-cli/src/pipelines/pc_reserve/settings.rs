@@ -5,29 +5,20 @@ use watershed::error::Result;
 use watershed::privacy::{Pseudonymiser, Secret};
 use watershed::settings::{Parts, Setting, Settings, database_url};
 
+use super::super::LOG_LEVEL;
 use super::super::databases::{RedshiftLogin, SSL_MODES, TABLE_SUFFIX, sierra_url, suffixed};
-use super::super::poller::{PollerConfig, salted};
+use super::super::poller::{BCRYPT_SALT, PollerConfig, salted};
 use super::cursor::{self, SessionCursor, upper_bound, wall_time};
 
 pub(super) const SETTINGS: &[Setting] = &[
-    Setting::choice(
-        "LOG_LEVEL",
-        &["trace", "debug", "info", "warning", "error", "critical"],
-        "The least severe lines that are logged.",
-    )
-    .default("info"),
+    LOG_LEVEL.default("info"),
     Setting::integer(
         "SETTLE_SECONDS",
         0..=86_400,
         "Rows younger than this are left for the next run; with 0 all are read.",
     )
     .default("0"),
-    Setting::text(
-        "BCRYPT_SALT",
-        "Salt of the pseudonyms: `$2b$`, two digits of cost, `$`, 22 characters.",
-    )
-    .secret()
-    .required(),
+    BCRYPT_SALT,
     Setting::text(
         "PC_RESERVE_SCHEMA_URL",
         "Avro schema: the schema API's URL, or `file:` and a path.",

@@ -1,9 +1,10 @@
 //! `location-visits`: the poll of all sites, against a ShopperTrak that answers as it is told, on
-//! the embedded twins and on PostgreSQL and Kinesis.
+//! the embedded twins and on PostgreSQL and Kinesis. `recovery` has a world of its own.
 
 mod answers;
 mod interrupted;
 mod records;
+mod recovery;
 mod requests;
 mod sample;
 mod server;

@@ -11,7 +11,7 @@ mod numeric;
 
 use std::fmt;
 
-pub use moments::{MICROS_A_DAY, date_text, time_text, timestamp_text};
+pub use moments::{date_text, time_text, timestamp_text};
 pub use numeric::Numeric;
 
 /// The type of a column.

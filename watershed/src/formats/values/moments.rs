@@ -3,7 +3,7 @@
 use super::Unfit;
 
 /// Microseconds of a day.
-pub const MICROS_A_DAY: i64 = 86_400_000_000;
+const MICROS_A_DAY: i64 = 86_400_000_000;
 
 /// Days from 0000-03-01 to 2000-01-01, which is where PostgreSQL begins to count.
 const DAYS_TO_2000: i64 = 730_425;

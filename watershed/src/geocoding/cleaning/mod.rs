@@ -65,7 +65,7 @@ pub fn prepare(address: &Address) -> Address {
 
 /// The four parts of an address joined with one blank each, trimmed of white space at both ends.
 /// Nothing can be geocoded of an address for which this is empty.
-pub fn full_text(address: &Address) -> Personal<String> {
+pub(super) fn full_text(address: &Address) -> Personal<String> {
     let parts = [
         &address.street,
         &address.city,

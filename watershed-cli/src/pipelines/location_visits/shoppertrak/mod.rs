@@ -183,7 +183,7 @@ impl ShopperTrak {
     }
 
     /// Requests that the allowance leaves; nothing without one.
-    pub fn requests_left(&self) -> Option<u64> {
+    fn requests_left(&self) -> Option<u64> {
         let allowance = self.patience.allowance?;
         Some(allowance.saturating_sub(self.requests()))
     }
