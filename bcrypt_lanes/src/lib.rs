@@ -19,8 +19,8 @@
 //!
 //! Measured on an Intel Xeon that starts six instructions a cycle (AVX-512, 48 KiB of first-level
 //! data cache), a lane takes 12.5 instructions and 2.4 cycles a round, where the `bcrypt` crate
-//! takes 12.7 cycles: 5.4 times as fast, of the 6 that the instructions would allow. The example
-//! `pseudonym_speed` of the library measures it anew.
+//! takes 12.7 cycles: 5.4 times as fast, of the 6 that the instructions would allow.
+//! `cargo bench -p watershed-cli --bench pipelines -- pseudonyms` measures it anew.
 //!
 //! - **The width** is bound by the cache: a lane's tables are 4 KiB, and eight lanes just about
 //!   fill 32 KiB. Eight is also the number of registers left for lanes. A ninth gained nothing.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use super::measure::{Line, seconds, watershed};
+use super::measure::{AgainstFloor, Found, seconds, watershed};
 
 const SITES: usize = 2_000;
 const DOORS: usize = 4;
@@ -24,7 +24,7 @@ const TIMES: usize = 5;
 /// A day of 2,000 sites, about 60 MB of XML, from a server on this machine into Avro files. What is
 /// compared is processor time: the program's, reading, judging, encoding and writing, against
 /// that of reading the same XML's elements and attributes from memory.
-pub fn location_visits() -> Vec<Line> {
+pub fn location_visits() -> Found {
     let runtime = Runtime::new().expect("a runtime");
     let pieces = pieces();
     let megabytes = pieces.iter().map(Bytes::len).sum::<usize>() / 1_000_000;
@@ -40,7 +40,7 @@ pub fn location_visits() -> Vec<Line> {
         }
         taken.peak_mib = peak_mib;
     }
-    vec![Line {
+    AgainstFloor {
         pipeline: "location-visits",
         what: format!(
             "a day of {INCREMENTS} increments ({:.0} a second of a processor, {:.0} by the clock)",
@@ -51,7 +51,8 @@ pub fn location_visits() -> Vec<Line> {
         peak_mib: taken.peak_mib,
         floor,
         of: format!("reading {megabytes} MB of XML from memory; both of processor time"),
-    }]
+    }
+    .into()
 }
 
 fn run(base: &str) -> super::measure::Taken {

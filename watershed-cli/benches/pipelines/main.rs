@@ -1,21 +1,22 @@
-//! The pipelines against the floor of their work, in one run.
-//! `cargo bench -p watershed-cli --bench pipelines`.
+//! The pipelines against the floor of their work, and what they are made of against others, in one
+//! run. `cargo bench -p watershed-cli --bench pipelines`; `scripts/bench` brings what it can use.
 //!
-//! Prints a line a measurement, as a table of Markdown: what was done, how long it took, the floor
-//! that was measured beside it, and the ratio. Arguments pick pipelines by name. `orders` needs
+//! Prints two tables of Markdown, ratios first. Arguments pick benchmarks by name. `orders` needs
 //! `psql`, and a PostgreSQL server in `WATERSHED_TEST_POSTGRES`, where it makes a database and drops
-//! it; without them it is left out.
+//! it; without them it is left out, as are peers that are not there.
 
+mod avro;
 mod location_visits;
 mod measure;
 mod orders;
 mod patronload;
 mod pollers;
+mod pseudonyms;
 
-use measure::Line;
+use measure::{AgainstFloor, AgainstPeer, Found};
 
-/// A pipeline, and what measures it.
-type Benchmark = (&'static str, fn() -> Vec<Line>);
+/// A name, and what measures it.
+type Benchmark = (&'static str, fn() -> Found);
 
 const BENCHMARKS: &[Benchmark] = &[
     ("patron-info", pollers::patron_info),
@@ -23,6 +24,8 @@ const BENCHMARKS: &[Benchmark] = &[
     ("location-visits", location_visits::location_visits),
     ("patronload", patronload::patronload),
     ("orders", orders::orders),
+    ("pseudonyms", pseudonyms::pseudonyms),
+    ("avro", avro::avro),
 ];
 
 fn main() {
@@ -33,10 +36,19 @@ fn main() {
         .collect();
     let is_picked =
         |name: &str| picked.is_empty() || picked.iter().any(|picked| name.contains(picked));
-    println!("{}", measure::HEAD);
-    for (_, benchmark) in BENCHMARKS.iter().filter(|(name, _)| is_picked(name)) {
-        for line in benchmark() {
-            println!("{line}");
-        }
+    let mut found = Found::default();
+    for (name, benchmark) in BENCHMARKS.iter().filter(|(name, _)| is_picked(name)) {
+        eprintln!("measuring {name}");
+        let Found { floors, peers } = benchmark();
+        found.floors.extend(floors);
+        found.peers.extend(peers);
+    }
+    if !found.floors.is_empty() {
+        println!("## Against floors\n\n{}", AgainstFloor::HEAD);
+        found.floors.iter().for_each(|line| println!("{line}"));
+    }
+    if !found.peers.is_empty() {
+        println!("\n## Against others\n\n{}", AgainstPeer::HEAD);
+        found.peers.iter().for_each(|line| println!("{line}"));
     }
 }

@@ -1,4 +1,4 @@
-//! How long the program takes, and how much memory.
+//! How long the program takes, and how much memory; how long others take.
 
 use std::fmt;
 use std::fs;
@@ -7,12 +7,15 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-pub const HEAD: &str = "\
-| pipeline | what | ratio | seconds | floor | of the floor | peak memory |
-|---|---|---|---|---|---|---|";
+/// What a benchmark found out.
+#[derive(Default)]
+pub struct Found {
+    pub floors: Vec<AgainstFloor>,
+    pub peers: Vec<AgainstPeer>,
+}
 
-/// One measurement.
-pub struct Line {
+/// A run of a pipeline beside the least that it could take.
+pub struct AgainstFloor {
     pub pipeline: &'static str,
     /// What was done, and how often a second.
     pub what: String,
@@ -24,16 +27,68 @@ pub struct Line {
     pub of: String,
 }
 
-impl fmt::Display for Line {
+/// The same work, done by us and by another.
+pub struct AgainstPeer {
+    pub what: String,
+    pub peer: String,
+    /// Seconds.
+    pub ours: f64,
+    pub theirs: f64,
+}
+
+impl From<AgainstFloor> for Found {
+    fn from(line: AgainstFloor) -> Found {
+        Found {
+            floors: vec![line],
+            peers: Vec::new(),
+        }
+    }
+}
+
+impl AgainstFloor {
+    pub const HEAD: &str = "\
+| pipeline | what | ratio | seconds | floor | what the floor is | peak memory |
+|---|---|---|---|---|---|---|";
+}
+
+impl AgainstPeer {
+    pub const HEAD: &str = "\
+| what | peer | times as fast | ours | theirs |
+|---|---|---|---|---|";
+}
+
+impl fmt::Display for AgainstPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ours, theirs) = (Seconds(self.ours), Seconds(self.theirs));
+        let times = self.theirs / self.ours;
+        let (what, peer) = (&self.what, &self.peer);
+        write!(f, "| {what} | {peer} | {times:.2} × | {ours} | {theirs} |")
+    }
+}
+
+/// In the unit that reads best.
+struct Seconds(f64);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            seconds if seconds >= 0.1 => write!(f, "{seconds:.1} s"),
+            seconds if seconds >= 1e-4 => write!(f, "{:.2} ms", seconds * 1e3),
+            seconds => write!(f, "{:.2} µs", seconds * 1e6),
+        }
+    }
+}
+
+impl fmt::Display for AgainstFloor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "| {} | {} | {:.2} × | {:.1} s | {:.1} s | {} | {:.0} MiB |",
+            "| {} | {} | {:.2} × | {} | {} | {} | {:.0} MiB |",
             self.pipeline,
             self.what,
             self.seconds / self.floor,
-            self.seconds,
-            self.floor,
+            Seconds(self.seconds),
+            Seconds(self.floor),
             self.of,
             self.peak_mib
         )
@@ -85,6 +140,23 @@ pub fn watershed(folder: &Path, arguments: &[&str]) -> Taken {
         peak_mib,
         log,
     }
+}
+
+/// Another tool's seconds, name and version, as `scripts/bench_peers.py` tells them. A Python that
+/// has the peers is in `WATERSHED_BENCH_PYTHON`; without it nothing is measured.
+pub fn peer(arguments: &[&str]) -> Option<(f64, String)> {
+    let python = std::env::var_os("WATERSHED_BENCH_PYTHON")?;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/bench_peers.py");
+    let output = Command::new(python)
+        .arg(script)
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("Python starts");
+    assert!(output.status.success(), "{arguments:?} failed");
+    let text = String::from_utf8(output.stdout).expect("words");
+    let (seconds, name) = text.trim().split_once(' ').expect("seconds and a name");
+    Some((seconds.parse().expect("seconds"), name.to_owned()))
 }
 
 /// How long `work` takes.

@@ -10,11 +10,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
-use super::measure::{Line, Taken, seconds, watershed};
+use super::measure::{AgainstFloor, AgainstPeer, Found, Taken, peer, seconds, watershed};
 
 const ROWS: u64 = 1_494_975;
 /// Each is measured so often, by turns; the best counts.
 const TIMES: usize = 3;
+/// What is measured, in this order.
+const NAMES: [&str; 2] = ["first load", "reload of equal rows"];
 
 const ENTITIES: &str = "\
 source: speed
@@ -43,10 +45,10 @@ const TABLE: &str = "CREATE TABLE by_psql (order_id bigint PRIMARY KEY, strategy
     event_id bigint NOT NULL)";
 
 /// The first load of a table, and the same file again, of which no row is new.
-pub fn orders() -> Vec<Line> {
+pub fn orders() -> Found {
     let Ok(server) = std::env::var("WATERSHED_TEST_POSTGRES") else {
         eprintln!("orders: left out, because WATERSHED_TEST_POSTGRES is not set");
-        return Vec::new();
+        return Found::default();
     };
     let folder = TempDir::new().expect("a folder");
     let place = folder.path().join("bucket/dbo/order");
@@ -91,22 +93,55 @@ pub fn orders() -> Vec<Line> {
             *load = Some(taken);
         }
     }
+    let loads: Vec<Taken> = loads.into_iter().flatten().collect();
+    let peers = peers(&folder.path().join("named.csv.gz"), &file, &target, &loads);
     psql(&admin, &drop);
-    let names = ["first load", "reload of equal rows"];
-    let lines = names.iter().zip(loads.into_iter().flatten());
+    let lines = NAMES.iter().zip(&loads).map(|(name, taken)| AgainstFloor {
+        pipeline: "orders",
+        what: format!(
+            "{name}: {ROWS} rows ({:.0} a second)",
+            ROWS as f64 / taken.seconds
+        ),
+        seconds: taken.seconds,
+        peak_mib: taken.peak_mib,
+        floor,
+        of: "`\\copy` of the same file with `psql`".to_owned(),
+    });
+    Found {
+        floors: lines.collect(),
+        peers,
+    }
+}
+
+/// The same rows by others, into tables as they make them: without types as narrow as ours, and
+/// some without a primary key. Their file begins with the names of the columns, which they need.
+fn peers(named: &Path, file: &Path, target: &str, loads: &[Taken]) -> Vec<AgainstPeer> {
+    let mut head = GzEncoder::new(Vec::new(), Compression::default());
+    let names = TABLE.split(['(', ',']).skip(1).map(str::trim);
+    let names = names.filter_map(|column| column.split_once(' '));
+    let names: Vec<&str> = names.map(|(name, _)| name).collect();
+    writeln!(head, "{}", names.join(",")).expect("memory takes all");
+    let mut bytes = head.finish().expect("memory takes all");
+    bytes.extend(fs::read(file).expect("our own file"));
+    fs::write(named, bytes).expect("a file of our own");
+
+    let mut lines = Vec::new();
+    for tool in ["sling", "dlt"] {
+        for ((mode, what), ours) in ["load", "reload"].iter().zip(NAMES).zip(loads) {
+            psql(target, "CHECKPOINT");
+            let named = named.display().to_string();
+            let Some((theirs, peer)) = peer(&[tool, mode, &named, target]) else {
+                continue;
+            };
+            lines.push(AgainstPeer {
+                what: format!("{what} of {ROWS} rows into PostgreSQL"),
+                peer,
+                ours: ours.seconds,
+                theirs,
+            });
+        }
+    }
     lines
-        .map(|(name, taken)| Line {
-            pipeline: "orders",
-            what: format!(
-                "{name}: {ROWS} rows ({:.0} a second)",
-                ROWS as f64 / taken.seconds
-            ),
-            seconds: taken.seconds,
-            peak_mib: taken.peak_mib,
-            floor,
-            of: "`\\copy` of the same file with `psql`".to_owned(),
-        })
-        .collect()
 }
 
 fn copy(target: &str, file: &Path) {

@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use tempfile::TempDir;
 use zip::ZipArchive;
 
-use super::measure::{Line, seconds, watershed};
+use super::measure::{AgainstFloor, Found, seconds, watershed};
 
 const STAFF: u32 = 100_000;
 const STUDENTS: u32 = 500_000;
@@ -30,7 +30,7 @@ const TABLES: &str = "
 
 /// Staff and students from SQLite into zips in a local folder. The floor is what one core needs to
 /// deflate the same XML from memory, as fast as it can.
-pub fn patronload() -> Vec<Line> {
+pub fn patronload() -> Found {
     let folder = TempDir::new().expect("a folder");
     warehouse(&folder.path().join("warehouse.db")).expect("a warehouse");
     let settings = "DATA_WAREHOUSE_URL: sqlite:warehouse.db\nOUTPUT_URL: file:alma\nMAIL_URL: file:mail\n\
@@ -45,7 +45,7 @@ pub fn patronload() -> Vec<Line> {
     let texts = texts(&folder.path().join("alma"));
     let megabytes = texts.iter().map(Vec::len).sum::<usize>() / 1_000_000;
     let floor = seconds(|| texts.iter().for_each(|text| deflate(text)));
-    vec![Line {
+    AgainstFloor {
         pipeline: "patronload",
         what: format!(
             "{} patrons from SQLite ({:.0} a second)",
@@ -56,7 +56,8 @@ pub fn patronload() -> Vec<Line> {
         peak_mib: taken.peak_mib,
         floor,
         of: format!("deflating {megabytes} MB of XML from memory on one core"),
-    }]
+    }
+    .into()
 }
 
 /// What the zips hold.

@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::sleep;
 use watershed::privacy::{Personal, Pseudonymiser, Secret};
 
-use super::measure::{Line, watershed};
+use super::measure::{AgainstFloor, Found, watershed};
 
 const SALT: &str = "$2b$07$GoldenTestSaltForNYPLu";
 const PATRONS: i64 = 20_000;
@@ -24,7 +24,7 @@ const CENSUS: Duration = Duration::from_secs(2);
 
 /// New patrons, each with an address of their own, in pages of 5,000: Census answers after two
 /// seconds and knows half of them, NYC answers at once.
-pub fn patron_info() -> Vec<Line> {
+pub fn patron_info() -> Found {
     let folder = TempDir::new().expect("a folder");
     let runtime = Runtime::new().expect("a runtime");
     let address = runtime.block_on(serve_geocoders());
@@ -74,7 +74,7 @@ pub fn patron_info() -> Vec<Line> {
             "settings.yaml",
         ],
     );
-    vec![Line {
+    AgainstFloor {
         pipeline: "patron-info",
         what: format!(
             "{PATRONS} new patrons at cost 7 ({:.0} a second), Census answering in {} s",
@@ -85,11 +85,12 @@ pub fn patron_info() -> Vec<Line> {
         peak_mib: taken.peak_mib,
         floor,
         of: format!("hashing {} values on all cores", 2 * PATRONS),
-    }]
+    }
+    .into()
 }
 
 /// Sessions of fewer patrons: each patron and each session has one pseudonym.
-pub fn pc_reserve() -> Vec<Line> {
+pub fn pc_reserve() -> Found {
     let folder = TempDir::new().expect("a folder");
     let runtime = Runtime::new().expect("a runtime");
     envisionware_with_sessions(folder.path()).expect("Envisionware and Sierra");
@@ -121,7 +122,7 @@ pub fn pc_reserve() -> Vec<Line> {
         folder.path(),
         &["run", "pc-reserve", "--config", "settings.yaml"],
     );
-    vec![Line {
+    AgainstFloor {
         pipeline: "pc-reserve",
         what: format!(
             "{SESSIONS} sessions of {PATRONS_OF_SESSIONS} patrons at cost 7 ({:.0} a second)",
@@ -131,7 +132,8 @@ pub fn pc_reserve() -> Vec<Line> {
         peak_mib: taken.peak_mib,
         floor,
         of: format!("hashing {number} values on all cores"),
-    }]
+    }
+    .into()
 }
 
 /// How long the values take to be hashed, and nothing else.

@@ -47,6 +47,8 @@ use recovery::{Ask, Exchange, Recovery, RequestLimit, SiteDay, Tables, Window};
 use sending::Sending;
 use settings::{Config, Redshift};
 use shoppertrak::Question;
+#[doc(hidden)]
+pub use shoppertrak::read;
 use visit::Visit;
 
 /// This pipeline, as the command line sees it.

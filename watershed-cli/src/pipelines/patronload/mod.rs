@@ -43,6 +43,8 @@ pub use institution::BUILT_IN as ALMA_CONFIG;
 use report::Ended;
 use settings::{Config, Recipients};
 use snapshot::Snapshot;
+#[doc(hidden)]
+pub use user_xml::written;
 use warehouse::Warehouse;
 
 /// This pipeline, as the command line sees it.

@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use quick_xml::Writer;
 use quick_xml::escape::{escape, partial_escape};
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
+use watershed::privacy::Personal;
 
 use super::institution::{Code, Institution};
 use super::patron::{Kind, Patron, Role, Text};
@@ -484,5 +485,40 @@ impl Layout {
             }
             statistic.code("category_type", &institution.department_type);
         });
+    }
+}
+
+/// A writer of so many students that are there already; it gives the bytes of a file. For the
+/// benchmark of this writer.
+#[doc(hidden)]
+pub fn written(number: usize) -> impl Fn() -> Vec<u8> {
+    let institution = Institution::read(None).expect("the built-in one is well-formed");
+    let text = |text: &str| Some(Personal::new(text.to_owned()));
+    let students: Vec<Patron> = (0..number)
+        .map(|i| Patron {
+            institution_id: text(&format!("9{i:08}")),
+            email: text("student@example.org"),
+            name: text(&format!("STUDENT{i}")),
+            barcode: text(&format!("29{i:012}")),
+            preferred: [None, None, text("Doe")],
+            legal: [text("Jane"), text("Q."), text("Doe")],
+            role: Role::Student {
+                address: ["1 Main Street", "", "Cambridge", "MA", "02139"].map(text),
+                term_phones: [text("6172530000"), None],
+                office_phone: None,
+                year: text("G"),
+                department: text("6"),
+            },
+            dropped: 0,
+        })
+        .collect();
+    move || {
+        let xml = UserXml::new(&institution, Kind::Student, Date::constant(2024, 2, 29));
+        let mut out = HEAD.as_bytes().to_vec();
+        students
+            .iter()
+            .for_each(|student| xml.write(student, &mut out));
+        out.extend(TAIL.bytes());
+        out
     }
 }
