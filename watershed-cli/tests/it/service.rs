@@ -58,20 +58,7 @@ impl Running {
 
     /// Status and body of an answer.
     async fn answer(&self, path: &str) -> (u16, String) {
-        let mut connection = TcpStream::connect(&self.address).await.expect("it listens");
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: watershed\r\nConnection: close\r\n\r\n");
-        let sent = connection.write_all(request.as_bytes()).await;
-        sent.expect("a request");
-        let mut answer = String::new();
-        let read = connection.read_to_string(&mut answer).await;
-        read.expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        answer(&self.address, path).await
     }
 
     /// Waits until an answer is as wanted, and gives it.
@@ -121,6 +108,23 @@ impl Running {
     }
 }
 
+/// Status and body of the answer of a service that is looked at there.
+pub async fn answer(address: &str, path: &str) -> (u16, String) {
+    let mut connection = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: watershed\r\nConnection: close\r\n\r\n");
+    let sent = connection.write_all(request.as_bytes()).await;
+    sent.expect("a request");
+    let mut answer = String::new();
+    let read = connection.read_to_string(&mut answer).await;
+    read.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
+}
+
 async fn next(lines: &mut Lines<BufReader<ChildStderr>>, log: &Mutex<String>) -> Option<String> {
     let line = lines.next_line().await.expect("stderr can be read")?;
     let mut log = log.lock().unwrap();
@@ -135,7 +139,7 @@ fn terminate(child: &Child) {
     assert!(sent.expect("kill can be run").success());
 }
 
-fn value(page: &str, series: &str) -> f64 {
+pub fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series));
     let line = line.unwrap_or_else(|| panic!("{series} is not in\n{page}"));
     line.trim().parse().expect("a number")
