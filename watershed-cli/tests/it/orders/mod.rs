@@ -4,6 +4,8 @@
 mod bad_input;
 mod broker;
 mod forms;
+mod killed;
+mod left;
 mod loading;
 mod process;
 mod running;
