@@ -7,8 +7,10 @@ mod forms;
 mod killed;
 mod left;
 mod loading;
+mod outages;
 mod process;
 mod running;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
