@@ -7,6 +7,7 @@ mod forms;
 mod killed;
 mod left;
 mod loading;
+mod looked_at;
 mod outages;
 mod process;
 mod running;
