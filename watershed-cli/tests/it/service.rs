@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr};
 use tokio::time::timeout;
 
+use crate::patronload::reports::sentry;
 use crate::pc_reserve::world::{MAY, World, session};
 use crate::program::Ended;
 
@@ -238,6 +239,8 @@ async fn passes_follow_each_other_and_everything_is_counted_exactly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_pass_is_tried_again_until_it_is_mended() {
     let mut world = world(3).await;
+    let (dsn, told) = sentry().await;
+    world.set("SENTRY_DSN", &dsn);
     let running = Running::start(&mut world, &OFTEN).await;
     running.until("/readyz", |status, _| status == 200).await;
     world.write_state("no JSON at all").await;
@@ -262,9 +265,20 @@ async fn a_failing_pass_is_tried_again_until_it_is_mended() {
         ) >= 2.0
     );
 
+    // Sentry is told of the failure, not of each try, and nothing personal.
+    let told = || told.lock().unwrap().clone();
+    let [(_, envelope)] = &told()[..] else {
+        panic!("{:?}", told());
+    };
+    assert!(envelope.contains("pc-reserve"), "{envelope}");
+    for hidden in &world.program.hidden {
+        assert!(!envelope.contains(hidden), "P6 is broken: `{hidden}`");
+    }
+
     world.start_at("2024-06-01 10:00:00", "7600001").await;
     running.until("/readyz", |status, _| status == 200).await;
     running.counts(&format!("{DELIVERED} 4")).await;
+    assert_eq!(told().len(), 1);
     running
         .counts(r#"watershed_failed_passes_in_a_row{pipeline="pc-reserve"} 0"#)
         .await;

@@ -1,9 +1,13 @@
-//! The loader as a service, looked at from outside: its metrics and its readiness.
+//! The loader as a service, looked at from outside: its metrics, its readiness, and what Sentry is
+//! told.
+
+use serde_json::Value as Json;
 
 use super::Desk;
 use super::loading::full_loads;
-use super::process::Looked;
+use super::process::{Looked, Process};
 use super::running::ten_files;
+use crate::patronload::reports::sentry;
 use crate::service::value;
 
 /// A line of the metrics of an entity's rows.
@@ -187,4 +191,92 @@ async fn a_standby_is_well_and_not_ready_until_it_takes_over() {
     second.is_ready().await;
     second.counts(&[deliveries("order", 0)]).await;
     assert_eq!(second.process.ended_by("-TERM").await, Some(0));
+}
+
+#[tokio::test]
+async fn sentry_is_told_each_failure_of_a_service_once_and_nothing_that_is_hidden() {
+    let mut desk = Desk::servers().await;
+    let (dsn, told) = sentry().await;
+    let told = || told.lock().unwrap().clone();
+    full_loads(&desk).await;
+    for (name, text) in [
+        ("RUN_AS_SERVICE", "True"),
+        ("METRICS_ADDRESS", "127.0.0.1:0"),
+        ("SENTRY_DSN", &*dsn),
+        // Waits after failures grow from here.
+        ("MAX_SLEEP", "0"),
+    ] {
+        desk.set(name, text);
+    }
+    let mut service = Looked::at(desk.program.start(&["run", "orders"])).await;
+    service.is_ready().await;
+    assert_eq!(told(), []);
+    let fails = async |times: f64| {
+        let failed = |_, page: &str| {
+            value(
+                page,
+                r#"watershed_failed_passes_in_a_row{pipeline="orders"}"#,
+            ) >= times
+        };
+        service.until("/metrics", failed).await;
+    };
+
+    // Of several tries it is told one.
+    let file = "order/20220922-095853123.csv";
+    desk.put(file, "I,7,1,1,1\nX,8,1,1,1\n").await;
+    fails(3.0).await;
+    assert_eq!(told().len(), 1, "{:?}", told());
+    let (key, envelope) = told().remove(0);
+    assert!(key.contains("sentry_key=thekey"), "{key}");
+    let event: Json = serde_json::from_str(envelope.lines().nth(2).unwrap()).unwrap();
+    assert_eq!(event["tags"]["pipeline"], "orders");
+    assert_eq!(event["tags"]["exit_code"], "7");
+    let message = event["message"].as_str().expect("a message");
+    let place = format!("{}: line 2, column operation", desk.key(file));
+    assert!(message.contains(&place), "{message}");
+    let host = desk
+        .query("SELECT DISTINCT host AS line FROM loader_deliveries")
+        .await;
+    for hidden in desk.program.hidden.iter().chain(&host) {
+        assert!(!envelope.contains(hidden), "{hidden} in {envelope}");
+    }
+
+    // Another failure in the same row of them, and the first one once more.
+    desk.put(file, "I,7,1,many,1\n").await;
+    fails(4.0).await;
+    service.process.says("`many`").await;
+    desk.put(file, "I,7,1,1,1\nX,8,1,1,1\n").await;
+    fails(5.0).await;
+
+    // Somebody else stands by: that is no failure.
+    let mut standby = Process::of(desk.program.start(&["run", "orders"]));
+    standby.says("standing by").await;
+    assert_eq!(standby.ended_by("-TERM").await, Some(0));
+    let messages = || -> Vec<String> {
+        let told = told();
+        let words = ["column operation", "column price"].into_iter();
+        let has = |(_, envelope): &(String, String)| {
+            words
+                .clone()
+                .find(|words| envelope.contains(words))
+                .map(str::to_owned)
+        };
+        told.iter().filter_map(has).collect()
+    };
+    assert_eq!(messages(), ["column operation", "column price"]);
+    assert_eq!(told().len(), 2);
+
+    // After a good pass the same failure is news.
+    desk.put(file, "I,7,1,1,1\n").await;
+    service.is_ready().await;
+    assert_eq!(told().len(), 2);
+    desk.put("order/20220922-095853124.csv", "X,8,1,1,1\n")
+        .await;
+    fails(2.0).await;
+    assert_eq!(
+        messages(),
+        ["column operation", "column price", "column operation"]
+    );
+    assert_eq!(service.process.ended_by("-TERM").await, Some(0));
+    assert_eq!(told().len(), 3);
 }
