@@ -53,6 +53,30 @@ async fn killed_at_twenty_random_moments_it_ends_as_if_nothing_had_happened() {
     }
 }
 
+#[tokio::test]
+async fn nobody_is_told_of_a_delivery_before_it_is_committed() {
+    let (desk, mut listener) = prepared().await;
+    let at = "recorded:1,committed:1";
+    let child = desk
+        .program
+        .interrupted(at, "pause", &["run", "orders"])
+        .spawn();
+    let mut process = Process::of(child.expect("it starts"));
+    process.pauses().await;
+    assert_eq!(listener.heard().await, []);
+    process.go_on().await;
+    let twice = |all: &str| all.matches("paused\n").count() == 2;
+    assert!(process.wrote(twice).await);
+    assert_eq!(listener.heard().await, []);
+    // Whoever is killed now tells it at the next start, as it was committed.
+    let committed = desk.stored_messages().await;
+    assert_eq!(committed.len(), 1);
+    assert_eq!(process.ended_by("-KILL").await, None);
+    desk.run().await.expect(0);
+    let heard = listener.heard().await;
+    assert_eq!((heard.len(), &heard[0].payload), (10, &committed[0]));
+}
+
 /// Two processes as services, on one target.
 async fn taken_over(room: &str) -> Left {
     let (mut desk, mut listener) = prepared().await;
