@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod journal;
 pub mod pipelines;
+mod sentry;
 pub mod service;
 
 pub use cli::main;

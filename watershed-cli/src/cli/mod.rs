@@ -12,7 +12,6 @@ mod reference;
 mod run;
 mod sample;
 mod screen;
-mod sentry;
 mod sources;
 mod state;
 
@@ -26,6 +25,7 @@ use tokio::runtime::Builder;
 use watershed::error::{Error, OrFail as _, Remedy, Result};
 
 use crate::pipelines::{JOBS, Job};
+use crate::sentry;
 use args::{Arguments, Command, PatronloadAction};
 
 /// Exit code of a run that set records aside.

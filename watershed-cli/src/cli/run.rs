@@ -11,9 +11,10 @@ use watershed::settings::Settings;
 use super::args::RunArgs;
 use super::log::Log;
 use super::screen::{self, Progress};
-use super::{SET_ASIDE, sentry, sources};
+use super::{SET_ASIDE, sources};
 use crate::journal::Journal;
 use crate::pipelines::{Job, Options, Outcome, Tell};
+use crate::sentry;
 use crate::service::{self, Served};
 
 pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {

@@ -35,7 +35,7 @@ pub const COMMON: SettingGroup = SettingGroup {
     title: "Errors",
     settings: &[Setting::text(
         "SENTRY_DSN",
-        "DSN of a project in Sentry, which is told the errors that end a run; `none` is none.",
+        "DSN of a project in Sentry, which is told the errors that end a run or a service's pass; `none` is none.",
     )
     .secret()],
 };

@@ -11,6 +11,7 @@ mod endpoint;
 mod metrics;
 mod settings;
 mod status;
+mod told;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -22,10 +23,12 @@ use watershed::error::{Error, Remedy, Result};
 use watershed::settings::Settings;
 
 use crate::pipelines::{Job, Options, Outcome};
+use crate::sentry;
 use metrics::Passes;
 use settings::Plan;
 pub use settings::{GROUP, METRICS_ADDRESS, RUN_AS_SERVICE};
 use status::Status;
+use told::Told;
 
 /// Upper bound of the wait after one failed pass, or the pipeline's usual wait where that is
 /// shorter; each further bound is twice the one before.
@@ -40,6 +43,7 @@ pub struct Service {
     stop: Stop,
     status: Arc<Status>,
     passes: Arc<Passes>,
+    told: Told,
 }
 
 /// How a wait ended.
@@ -69,6 +73,7 @@ impl Service {
             stop,
             status: Arc::new(Status::new()),
             passes: Arc::new(Passes::new()),
+            told: Told::default(),
         }
     }
 
@@ -76,6 +81,7 @@ impl Service {
     pub fn passed(&self, outcome: &Outcome) {
         self.account(outcome);
         self.passes.passed(self.status.passed());
+        self.told.forget();
         tracing::debug!("the pass ends: {}", outcome.in_one_line());
     }
 
@@ -94,7 +100,9 @@ impl Service {
     /// and bad data, because it may be mended where it is. Settings and access are read once, so
     /// that a first pass which fails for them ends the program; when a pass has gone well with
     /// them, it is the other side that has changed, and may change again. A bug always ends it.
-    pub fn failed(&self, error: &Error) -> AfterFailure {
+    ///
+    /// Sentry is told of a failure that is new; of one that ends the program it is told then.
+    pub async fn failed(&self, error: &Error) -> AfterFailure {
         let remedy = error.remedy();
         let proven = self.status.has_passed();
         let again = match remedy {
@@ -118,6 +126,10 @@ impl Service {
             tracing::debug!("still standing by: {words}");
         } else {
             tracing::warn!("standing by: {words}");
+        }
+        if self.told.is_news(error) {
+            // A stop must not wait for Sentry.
+            self.stop.or_abandon(sentry::tell(error)).await;
         }
         AfterFailure::Again
     }
@@ -230,7 +242,7 @@ async fn again_and_again(
             Ok(()) => service.passed(&outcome),
             Err(error) => {
                 service.account(&outcome);
-                if service.failed(error) == AfterFailure::End {
+                if service.failed(error).await == AfterFailure::End {
                     return outcome;
                 }
             }

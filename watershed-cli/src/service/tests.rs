@@ -1,3 +1,4 @@
+use futures::FutureExt as _;
 use watershed::engine::ModeReport;
 
 use super::*;
@@ -19,8 +20,8 @@ async fn waited(service: &Service) -> Duration {
     start.elapsed()
 }
 
-#[test]
-fn settings_end_a_first_pass_alone_and_a_bug_ends_every_one() {
+#[tokio::test]
+async fn settings_end_a_first_pass_alone_and_a_bug_ends_every_one() {
     for (remedy, first, later) in [
         (Remedy::TryAgain, AfterFailure::Again, AfterFailure::Again),
         (Remedy::FixData, AfterFailure::Again, AfterFailure::Again),
@@ -34,9 +35,9 @@ fn settings_end_a_first_pass_alone_and_a_bug_ends_every_one() {
         (Remedy::ReportBug, AfterFailure::End, AfterFailure::End),
     ] {
         let service = service();
-        assert_eq!(service.failed(&error(remedy)), first, "{remedy:?}");
+        assert_eq!(service.failed(&error(remedy)).await, first, "{remedy:?}");
         service.passed(&Outcome::stopped());
-        assert_eq!(service.failed(&error(remedy)), later, "{remedy:?}");
+        assert_eq!(service.failed(&error(remedy)).await, later, "{remedy:?}");
     }
 }
 
@@ -46,7 +47,7 @@ async fn waits_grow_with_each_failure_up_to_a_bound_and_are_usual_again_after_a_
     let usual = USUAL.start().saturating_sub(SECOND)..=*USUAL.end() + SECOND;
     assert!(usual.contains(&waited(&service).await));
     for bound in [15, 30, 60, 120, 240, 480, 900, 900, 900] {
-        let _ = service.failed(&error(Remedy::FixData));
+        let _ = service.failed(&error(Remedy::FixData)).await;
         let waited = waited(&service).await.as_secs_f64();
         let bound = f64::from(bound);
         assert!(
@@ -62,7 +63,7 @@ async fn waits_grow_with_each_failure_up_to_a_bound_and_are_usual_again_after_a_
 async fn a_service_that_hardly_waits_does_not_spin_when_it_fails() {
     let service = service();
     for _ in 0..3 {
-        let _ = service.failed(&error(Remedy::TryAgain));
+        let _ = service.failed(&error(Remedy::TryAgain)).await;
     }
     let start = Instant::now();
     assert_eq!(
@@ -77,7 +78,7 @@ async fn who_stands_by_waits_as_usual() {
     let service = service();
     let usual = USUAL.start().saturating_sub(SECOND)..=*USUAL.end() + SECOND;
     for _ in 0..5 {
-        let _ = service.failed(&error(Remedy::StopOtherRunner));
+        let _ = service.failed(&error(Remedy::StopOtherRunner)).await;
         assert!(usual.contains(&waited(&service).await));
     }
     let reason = service.status.ready().unwrap_err();
@@ -88,7 +89,7 @@ async fn who_stands_by_waits_as_usual() {
 async fn a_wait_that_the_other_side_asks_for_is_kept() {
     let service = service();
     let asked = error(Remedy::TryAgain).with_retry_after(Some(SECOND * 5_000));
-    let _ = service.failed(&asked);
+    let _ = service.failed(&asked).await;
     assert!(waited(&service).await >= SECOND * 5_000);
 }
 
@@ -128,7 +129,7 @@ async fn ready_is_who_passed_well_and_not_too_long_ago() {
     service.passed(&Outcome::stopped());
     ready().unwrap();
     for _ in 0..2 {
-        let _ = service.failed(&error(Remedy::TryAgain));
+        let _ = service.failed(&error(Remedy::TryAgain)).await;
     }
     let reason = ready().unwrap_err();
     assert_eq!(
@@ -199,7 +200,8 @@ fn a_report_is_counted_once_however_often_it_is_told() {
         service.passed(&outcome);
         // The next pass begins to count anew.
         service.passes.count(&report(1, 3));
-        let _ = service.failed(&error(Remedy::TryAgain));
+        let failed = service.failed(&error(Remedy::TryAgain)).now_or_never();
+        assert_eq!(failed, Some(AfterFailure::Again));
         service.passed(&outcome);
     });
     let page = page.render();

@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use watershed::privacy::Personal;
 use watershed_cli::cli::log::Log;
 
-/// `<room>:<n>`: the n-th time that a page leaves the room.
+/// `<room>:<n>`: the n-th time that a page leaves the room; several with commas between them.
 pub const AT: &str = "INTERRUPT_AT";
 /// `kill` (SIGKILL), `pause` (says so on stdout and waits for a line on stdin), or `leak` (prints
 /// the personal value in `INTERRUPT_LEAK`, which the tests must find).
@@ -93,16 +93,21 @@ fn the_program_is_interrupted_where_it_is_told() {
         );
         return;
     };
-    let (room, times) = at.split_once(':').expect("<room>:<n>");
-    let interrupt = Interrupt {
-        room: room.to_owned(),
-        left: AtomicU32::new(times.parse().expect("n is a number")),
-        by: std::env::var(BY).expect("how to interrupt"),
-    };
+    let interrupts: Vec<Interrupt> = at
+        .split(',')
+        .map(|at| {
+            let (room, times) = at.split_once(':').expect("<room>:<n>");
+            Interrupt {
+                room: room.to_owned(),
+                left: AtomicU32::new(times.parse().expect("n is a number")),
+                by: std::env::var(BY).expect("how to interrupt"),
+            }
+        })
+        .collect();
     let log = Log::new("patron-info", "trace", "text", MultiProgress::new());
     tracing_subscriber::registry()
         .with(log)
-        .with(interrupt)
+        .with(interrupts)
         .init();
     let arguments = std::env::var(ARGUMENTS).expect("arguments for the program");
     let arguments = std::iter::once("watershed")

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr};
 use tokio::time::timeout;
 
+use crate::patronload::reports::sentry;
 use crate::pc_reserve::world::{MAY, World, session};
 use crate::program::Ended;
 
@@ -58,20 +59,7 @@ impl Running {
 
     /// Status and body of an answer.
     async fn answer(&self, path: &str) -> (u16, String) {
-        let mut connection = TcpStream::connect(&self.address).await.expect("it listens");
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: watershed\r\nConnection: close\r\n\r\n");
-        let sent = connection.write_all(request.as_bytes()).await;
-        sent.expect("a request");
-        let mut answer = String::new();
-        let read = connection.read_to_string(&mut answer).await;
-        read.expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let status = head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        answer(&self.address, path).await
     }
 
     /// Waits until an answer is as wanted, and gives it.
@@ -121,6 +109,23 @@ impl Running {
     }
 }
 
+/// Status and body of the answer of a service that is looked at there.
+pub async fn answer(address: &str, path: &str) -> (u16, String) {
+    let mut connection = TcpStream::connect(address).await.expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: watershed\r\nConnection: close\r\n\r\n");
+    let sent = connection.write_all(request.as_bytes()).await;
+    sent.expect("a request");
+    let mut answer = String::new();
+    let read = connection.read_to_string(&mut answer).await;
+    read.expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
+}
+
 async fn next(lines: &mut Lines<BufReader<ChildStderr>>, log: &Mutex<String>) -> Option<String> {
     let line = lines.next_line().await.expect("stderr can be read")?;
     let mut log = log.lock().unwrap();
@@ -135,7 +140,7 @@ fn terminate(child: &Child) {
     assert!(sent.expect("kill can be run").success());
 }
 
-fn value(page: &str, series: &str) -> f64 {
+pub fn value(page: &str, series: &str) -> f64 {
     let line = page.lines().find_map(|line| line.strip_prefix(series));
     let line = line.unwrap_or_else(|| panic!("{series} is not in\n{page}"));
     line.trim().parse().expect("a number")
@@ -234,6 +239,8 @@ async fn passes_follow_each_other_and_everything_is_counted_exactly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_pass_is_tried_again_until_it_is_mended() {
     let mut world = world(3).await;
+    let (dsn, told) = sentry().await;
+    world.set("SENTRY_DSN", &dsn);
     let running = Running::start(&mut world, &OFTEN).await;
     running.until("/readyz", |status, _| status == 200).await;
     world.write_state("no JSON at all").await;
@@ -258,9 +265,20 @@ async fn a_failing_pass_is_tried_again_until_it_is_mended() {
         ) >= 2.0
     );
 
+    // Sentry is told of the failure, not of each try, and nothing personal.
+    let told = || told.lock().unwrap().clone();
+    let [(_, envelope)] = &told()[..] else {
+        panic!("{:?}", told());
+    };
+    assert!(envelope.contains("pc-reserve"), "{envelope}");
+    for hidden in &world.program.hidden {
+        assert!(!envelope.contains(hidden), "P6 is broken: `{hidden}`");
+    }
+
     world.start_at("2024-06-01 10:00:00", "7600001").await;
     running.until("/readyz", |status, _| status == 200).await;
     running.counts(&format!("{DELIVERED} 4")).await;
+    assert_eq!(told().len(), 1);
     running
         .counts(r#"watershed_failed_passes_in_a_row{pipeline="pc-reserve"} 0"#)
         .await;

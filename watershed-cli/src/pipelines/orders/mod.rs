@@ -109,7 +109,7 @@ async fn serve(settings: &Settings, options: &Options, service: &Service) -> Out
         match &outcome.result {
             Ok(()) => service.passed(&outcome),
             Err(error) => {
-                if service.failed(error) == AfterFailure::End {
+                if service.failed(error).await == AfterFailure::End {
                     return outcome;
                 }
             }

@@ -66,7 +66,7 @@ impl Notices {
     /// Publishes what waits; with a broker that does not answer, behind the load.
     pub(super) async fn publish(&self) {
         let publisher = &self.publisher;
-        if publisher.failed.load(Ordering::Relaxed) {
+        if publisher.failed.load(Ordering::SeqCst) {
             return;
         }
         let published = timeout(PATIENCE, publisher.all()).await;
@@ -78,7 +78,9 @@ impl Notices {
                 format!("publishing to {}: no answer yet", publisher.broker),
             ),
         };
-        publisher.failed.store(true, Ordering::Relaxed);
+        if publisher.failed.swap(true, Ordering::SeqCst) {
+            return;
+        }
         metrics::unsent();
         tracing::warn!(
             "notifications wait for the broker, the load goes on: {}",
@@ -117,6 +119,7 @@ impl Publisher {
             let (messages, number) = self.outbox.pending().await?;
             metrics::pending(number);
             if messages.is_empty() {
+                tracing::trace!(room = "emptied");
                 return Ok(());
             }
             for (sent, message) in messages.iter().enumerate() {
@@ -140,16 +143,28 @@ impl Publisher {
         let mut bound = FIRST_WAIT;
         loop {
             sleep(bound.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            let waits = |error: Error| {
+                metrics::unsent();
+                tracing::debug!("notifications still wait: {}", error.in_one_line());
+            };
             match self.all().await {
-                Ok(()) => break,
-                Err(error) => {
-                    metrics::unsent();
-                    tracing::debug!("notifications still wait: {}", error.in_one_line());
+                Err(error) => waits(error),
+                Ok(()) => {
+                    // From here on the load publishes by itself again. What it has committed since
+                    // the last look at the outbox and before this, it has left to us.
+                    self.failed.store(false, Ordering::SeqCst);
+                    match self.all().await {
+                        Ok(()) => break,
+                        Err(error) => waits(error),
+                    }
+                    if self.failed.swap(true, Ordering::SeqCst) {
+                        // The load was quicker, and has started another that goes on.
+                        return;
+                    }
                 }
             }
             bound = (bound * 2).min(LONGEST_WAIT);
         }
-        self.failed.store(false, Ordering::Relaxed);
         tracing::info!("the broker has all notifications");
     }
 }
@@ -185,3 +200,6 @@ pub(super) fn compose(
     });
     Some(message.to_string())
 }
+
+#[cfg(test)]
+mod tests;

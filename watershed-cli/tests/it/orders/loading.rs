@@ -114,6 +114,40 @@ async fn full_loads_and_then_changes() {
     }
 }
 
+/// Names are no order: three digits may be the time that four are, and at one time the entities come
+/// as they are declared; the key parts what is left.
+#[tokio::test]
+async fn changes_come_by_their_time_and_then_as_the_entities_are_declared() {
+    for desk in Desk::both().await {
+        for (name, row) in [
+            ("execution/20220922-0958531229.csv", "I,101,1,NULL,NULL\n"),
+            ("execution/20220922-095853123.csv", "I,101,2,NULL,NULL\n"),
+            ("broker/20220922-0958531230.csv", "I,10,a,1\n"),
+            ("order/20220922-0958531230.csv", "I,101,1,1,1\n"),
+            ("order/20220922-095853123.csv.gz", "I,102,1,1,1\n"),
+            ("strategy/20220922-0958531230.csv.gz", "I,1,a\n"),
+            ("strategy/20220922-0958531231.csv", "I,2,a\n"),
+        ] {
+            desk.put(name, row).await;
+        }
+        desk.run().await.expect(0);
+        let names = |line: &String| line.split(' ').nth(1).map(str::to_owned);
+        let delivered: Vec<String> = desk.deliveries().await.iter().filter_map(names).collect();
+        assert_eq!(
+            delivered,
+            [
+                "execution/20220922-0958531229.csv",
+                "strategy/20220922-0958531230.csv.gz",
+                "broker/20220922-0958531230.csv",
+                "order/20220922-095853123.csv.gz",
+                "order/20220922-0958531230.csv",
+                "execution/20220922-095853123.csv",
+                "strategy/20220922-0958531231.csv",
+            ]
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_full_load_again_counts_what_differs() {
     for desk in Desk::both().await {

@@ -2,9 +2,16 @@
 //! notifications.
 
 mod bad_input;
+mod broker;
 mod forms;
+mod killed;
+mod left;
 mod loading;
+mod looked_at;
+mod outages;
+mod process;
 mod running;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -48,6 +55,8 @@ entities:
 /// A desk of its own for each test.
 pub struct Desk {
     pub program: Program,
+    /// Of its messages.
+    pub subject: String,
     bucket: Bucket,
     target: Target,
     _folder: TempDir,
@@ -60,7 +69,7 @@ enum Bucket {
 
 enum Target {
     Sqlite,
-    Postgres(Client),
+    Postgres { client: Client, url: String },
 }
 
 impl Desk {
@@ -75,6 +84,7 @@ impl Desk {
             .insert("TARGET".into(), "sqlite:target.db".into());
         Desk {
             program,
+            subject: "desk.meta.orders.change".into(),
             bucket: Bucket::Folder,
             target: Target::Sqlite,
             _folder: folder,
@@ -83,9 +93,13 @@ impl Desk {
 
     /// A folder and a database of PostgreSQL.
     pub async fn postgres() -> Desk {
+        Desk::postgres_of(&server("WATERSHED_TEST_POSTGRES")).await
+    }
+
+    /// A folder and a database of this server.
+    pub async fn postgres_of(postgres: &str) -> Desk {
         let mut desk = Desk::embedded();
         let name = format!("orders_{}", own_name());
-        let postgres = server("WATERSHED_TEST_POSTGRES");
         let admin = connect(&format!("{postgres}/postgres?sslmode=disable")).await;
         // Its zone is not UTC, on purpose.
         let sql =
@@ -104,9 +118,17 @@ impl Desk {
             "TARGET",
             &format!("user={user} password='{password}' host={host} port={port} dbname={name}"),
         );
-        desk.target =
-            Target::Postgres(connect(&format!("{postgres}/{name}?sslmode=disable")).await);
+        let url = format!("{postgres}/{name}?sslmode=disable");
+        let client = connect(&url).await;
+        desk.target = Target::Postgres { client, url };
         desk
+    }
+
+    /// Looks at the target anew, whose server was started again.
+    pub async fn connect_again(&mut self) {
+        if let Target::Postgres { client, url } = &mut self.target {
+            *client = connect(url).await;
+        }
     }
 
     /// A bucket of S3 and a database of PostgreSQL.
@@ -138,7 +160,7 @@ impl Desk {
     }
 
     pub fn is_postgres(&self) -> bool {
-        matches!(self.target, Target::Postgres(_))
+        matches!(self.target, Target::Postgres { .. })
     }
 
     pub fn set(&mut self, name: &str, text: &str) {
@@ -195,6 +217,13 @@ impl Desk {
         }
     }
 
+    /// Gives the source a name of its own, where a broker is shared.
+    pub fn use_own_subject(&mut self) {
+        let source = own_name();
+        self.declare(&ENTITIES.replace("source: desk", &format!("source: {source}")));
+        self.subject = format!("{source}.meta.orders.change");
+    }
+
     /// The key that a file has in messages.
     pub fn key(&self, name: &str) -> String {
         match &self.bucket {
@@ -210,7 +239,7 @@ impl Desk {
     /// The first column of a query's rows, as text.
     pub async fn query(&self, sql: &str) -> Vec<String> {
         match &self.target {
-            Target::Postgres(client) => {
+            Target::Postgres { client, .. } => {
                 let rows = client
                     .query(&format!("SELECT q.*::text FROM ({sql}) q"), &[])
                     .await;
@@ -232,7 +261,7 @@ impl Desk {
 
     pub async fn execute(&self, sql: &str) {
         match &self.target {
-            Target::Postgres(client) => client.batch_execute(sql).await.expect(sql),
+            Target::Postgres { client, .. } => client.batch_execute(sql).await.expect(sql),
             Target::Sqlite => {
                 let connection = Connection::open(self.path("target.db")).unwrap();
                 connection.execute_batch(sql).expect(sql);
@@ -285,13 +314,24 @@ impl Desk {
             .collect()
     }
 
+    /// The messages that are stored with the deliveries of a target in PostgreSQL.
+    pub async fn stored_messages(&self) -> Vec<Json> {
+        let Target::Postgres { client, .. } = &self.target else {
+            panic!("the target is SQLite");
+        };
+        let sql = "SELECT message FROM loader_deliveries WHERE message IS NOT NULL ORDER BY id";
+        let rows = client.query(sql, &[]).await.unwrap();
+        let messages = rows.iter().map(|row| serde_json::from_str(row.get(0)));
+        messages.map(Result::unwrap).collect()
+    }
+
     /// Line, raw text and reason of what was set aside.
     pub async fn rejects(&self) -> Vec<String> {
         let sql = "SELECT delivery || '/' || line || ' [' || raw || '] ' || reason AS line \
             FROM loader_rejects ORDER BY delivery, line";
         match &self.target {
             // Quotes in a row's text would be doubled by the cast of a whole row.
-            Target::Postgres(client) => {
+            Target::Postgres { client, .. } => {
                 let rows = client.query(sql, &[]).await.unwrap();
                 rows.iter().map(|row| row.get(0)).collect()
             }
@@ -304,7 +344,7 @@ impl Desk {
         let lines = std::fs::read_to_string(self.path("notifications.jsonl")).unwrap_or_default();
         let messages = lines.lines().map(|line| {
             let message: Json = serde_json::from_str(line).unwrap();
-            assert_eq!(message["subject"], "desk.meta.orders.change");
+            assert_eq!(message["subject"], *self.subject);
             let payload = &message["payload"];
             assert_eq!(
                 (&payload["v"], &payload["ds"], &payload["id"]),

@@ -22,7 +22,7 @@ const ROOMS: [&str; 6] = [
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Ten files: the eight of the other tests, and two that repeat keys within them.
-async fn ten_files(desk: &Desk) {
+pub async fn ten_files(desk: &Desk) {
     full_loads(desk).await;
     changes(desk).await;
     desk.put("strategy/20220922-100000000.csv", "I,3,c\nD,3,c\nI,3,d\n")

@@ -1,6 +1,6 @@
 //! `patronload`: rules, files, the change from the old ones to the new, and the report.
 
 mod delivery;
-mod reports;
+pub mod reports;
 mod rules;
 mod world;

@@ -156,7 +156,7 @@ async fn smtp_takes_the_report() {
 }
 
 /// A Sentry that writes down what it is told.
-async fn sentry() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+pub async fn sentry() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
     let heard = Arc::<Mutex<Vec<(String, String)>>>::default();
     let ears = heard.clone();
     let listen = move |headers: HeaderMap, body: String| {

@@ -16,7 +16,7 @@ static PROJECT: OnceLock<(&'static str, Sentry)> = OnceLock::new();
 static PANICKED: Mutex<Option<String>> = Mutex::new(None);
 
 /// Reads the settings, for all that follows in this process.
-pub(super) fn watch(job: &'static Job, settings: &Settings) -> Result<()> {
+pub(crate) fn watch(job: &'static Job, settings: &Settings) -> Result<()> {
     let dsn = settings.secret("SENTRY_DSN");
     // The old programs' word for not set.
     let dsn = dsn.filter(|dsn| !dsn.expose().eq_ignore_ascii_case("none"));
@@ -32,21 +32,21 @@ pub(super) fn watch(job: &'static Job, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// Tells the error of a run.
-pub(super) async fn tell(error: &Error) {
+/// Tells the error of a run, or of a service's pass.
+pub(crate) async fn tell(error: &Error) {
     let code = error.remedy().exit_code().to_string();
     send(&error.in_one_line(), &code).await;
 }
 
 /// Notes where a panic happened, for [`tell_of_a_panic`].
-pub(super) fn note_panic(place: &str) {
+pub(crate) fn note_panic(place: &str) {
     if let Ok(mut panicked) = PANICKED.lock() {
         *panicked = Some(place.to_owned());
     }
 }
 
 /// Tells of a panic that was noted.
-pub(super) async fn tell_of_a_panic() {
+pub(crate) async fn tell_of_a_panic() {
     let place = PANICKED.lock().ok().and_then(|mut place| place.take());
     if let Some(place) = place {
         send(&format!("the program is wrong at {place}"), "1").await;
