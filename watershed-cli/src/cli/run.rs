@@ -134,9 +134,10 @@ pub(super) fn stop_on_signals() -> Result<Stop> {
             if asked.is_requested() {
                 std::process::exit(130);
             }
-            // First the stop, then the word: who reads it may count on it.
-            asked.request();
+            // Before the request: a run that has nothing in hand may end at once.
             tracing::info!("stopping: the page in hand is finished or abandoned whole");
+            asked.request();
+            tracing::trace!("the stop is requested");
         }
     });
     Ok(stop)

@@ -1,11 +1,11 @@
 //! Killed, stopped, and run twice at once: nothing is lost, at most the page in hand is repeated.
 
 use std::collections::HashMap;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Child;
 
 use crate::fixture::{Patron, known_address};
@@ -50,6 +50,32 @@ pub async fn paused(child: &mut Child) {
         }
     }
     panic!("it ended and did not pause");
+}
+
+/// Sends a paused program SIGTERM, lets it go on when it has heard it, and waits for its end, which
+/// comes within ten seconds.
+pub async fn stopped(mut child: Child) -> Output {
+    let sent = Instant::now();
+    let id = child.id().expect("it runs").to_string();
+    let killed = Command::new("kill").args(["-TERM", &id]).status();
+    assert!(killed.expect("kill can be run").success());
+    let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    let mut said = String::new();
+    while !said.contains("the stop is requested") {
+        let read = errors.read_line(&mut said).await.expect("stderr is UTF-8");
+        assert!(read > 0, "it ended before it was to stop:\n{said}");
+    }
+    let mut input = child.stdin.take().expect("stdin is piped");
+    input.write_all(b"\n").await.expect("it goes on");
+    errors
+        .read_to_string(&mut said)
+        .await
+        .expect("stderr is UTF-8");
+    let mut output = child.wait_with_output().await.expect("it ends");
+    let took = sent.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}:\n{said}");
+    output.stderr = said.into_bytes();
+    output
 }
 
 const ROOMS: [&str; 7] = [
@@ -150,15 +176,8 @@ in_both_worlds! {
     async fn sigterm_finishes_the_page_in_hand(world) {
         populate(&mut world).await;
         let mut child = world.program.interrupted("formatted:2", "pause", &["run", "patron-info"]).spawn().expect("it starts");
-        let mut input = child.stdin.take().unwrap();
         paused(&mut child).await;
-        let id = child.id().expect("it runs").to_string();
-        let sent = Instant::now();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill can be run").success());
-        input.write_all(b"\n").await.expect("it goes on");
-        let ended = world.program.searched(child.wait_with_output().await.expect("it ends")).expect(0);
-        assert!(sent.elapsed() < Duration::from_secs(10));
-        ended.says("stopping");
+        world.program.searched(stopped(child).await).expect(0).says("stopping");
         let stopped = world.delivered().await.len();
         assert!(stopped <= 2 * PAGE, "{stopped} records after the stop");
         world.poll().await.expect(0);

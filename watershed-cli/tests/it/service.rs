@@ -349,7 +349,13 @@ async fn sigterm_finishes_the_page_in_hand() {
 
     terminate(&running.child);
     // Only when it has heard the signal does the page go on.
-    let heard = || running.log.lock().unwrap().contains("stopping");
+    let heard = || {
+        running
+            .log
+            .lock()
+            .unwrap()
+            .contains("the stop is requested")
+    };
     let hearing = async {
         while !heard() {
             tokio::task::yield_now().await;

@@ -1,14 +1,16 @@
 //! The files: their names and parts, the change from the old ones to the new, and what is left of
 //! runs that did not come to their end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
 use watershed::connectors::objects::Folder;
 use watershed::retry::Policy;
 
 use super::world::{STAFF, STUDENTS, World, aws};
+use crate::interrupted::{paused, stopped};
+
 const NAME: &str = "KRB_NAME_UPPERCASE";
 const NEW: [&str; 2] = [
     "patronload/staff_2024-02-29_00.00.00.zip",
@@ -236,17 +238,6 @@ async fn killed_at_every_step_there_are_never_two_of_one_kind() {
     }
 }
 
-/// Waits for the line that a pausing program prints.
-async fn paused(child: &mut Child) {
-    let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
-    while let Some(line) = lines.next_line().await.expect("stdout can be read") {
-        if line == "paused" {
-            return;
-        }
-    }
-    panic!("it ended and did not pause");
-}
-
 /// Of two runs at once one delivers; the other ends with 5 and leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_runs_at_once_one_delivers() {
@@ -301,29 +292,8 @@ async fn a_stop_is_before_the_change_or_after_it() {
             let before = world.stored().await;
             let mut child = interrupted(&world, room, 1, "pause").spawn().unwrap();
             paused(&mut child).await;
-            let id = child.id().expect("it runs").to_string();
-            let killed = std::process::Command::new("kill")
-                .args(["-TERM", &id])
-                .status();
-            assert!(killed.unwrap().success());
-            let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
-            let mut said = String::new();
-            while !said.contains("stopping") {
-                let read = errors.read_line(&mut said).await.expect("stderr is UTF-8");
-                assert!(read > 0, "{room}: {said}");
-            }
-            let sent = Instant::now();
-            child.stdin.take().unwrap().write_all(b"\n").await.unwrap();
-            errors
-                .read_to_string(&mut said)
-                .await
-                .expect("stderr is UTF-8");
-            let mut output = child.wait_with_output().await.unwrap();
-            output.stderr = said.into_bytes();
-            world.program.searched(output).expect(0);
-            let took = sent.elapsed();
-            let place = format!("{room}, to S3: {to_s3}, {took:?}");
-            assert!(took < Duration::from_secs(10), "{place}");
+            world.program.searched(stopped(child).await).expect(0);
+            let place = format!("{room}, to S3: {to_s3}");
             let after = match changed {
                 false => before,
                 true => [NEW[0], NEW[1], others[0], others[1]]

@@ -1,13 +1,11 @@
 //! Killed, stopped, and run twice at once.
 
 use std::collections::HashMap;
-use std::process::Command;
-use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 
 use super::world::{MAY, World, tied};
-use crate::interrupted::paused;
+use crate::interrupted::{paused, stopped};
 use crate::world::in_both_worlds;
 
 in_both_worlds! {
@@ -55,14 +53,8 @@ in_both_worlds! {
         world.sessions(&tied(8, "2024-06-01 12:00:00")).await;
         world.start_at(MAY, "0").await;
         let mut child = world.program.interrupted("delivered:1", "pause", &["run", "pc-reserve"]).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
         paused(&mut child).await;
-        let id = child.id().unwrap().to_string();
-        let sent = Instant::now();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        input.write_all(b"\n").await.unwrap();
-        world.program.searched(child.wait_with_output().await.unwrap()).expect(0).says("stopping");
-        assert!(sent.elapsed() < Duration::from_secs(10));
+        world.program.searched(stopped(child).await).expect(0).says("stopping");
         assert_eq!(world.delivered().await.len(), 3);
         assert_eq!(world.cursor().await.1, "7100014");
         world.poll().await.expect(0);
