@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::patronload::reports::sentry;
@@ -24,6 +25,8 @@ struct Running {
     /// Where it is looked at.
     address: String,
     log: Arc<Mutex<String>>,
+    /// Ends with the log.
+    read: JoinHandle<()>,
 }
 
 impl Running {
@@ -49,11 +52,12 @@ impl Running {
         let address = timeout(PATIENCE, address).await.expect("it tells where");
         let kept = log.clone();
         // Whoever does not read its log stops it.
-        tokio::spawn(async move { while next(&mut lines, &kept).await.is_some() {} });
+        let read = tokio::spawn(async move { while next(&mut lines, &kept).await.is_some() {} });
         Running {
             child,
             address,
             log,
+            read,
         }
     }
 
@@ -100,6 +104,7 @@ impl Running {
             "{:?}",
             sent.elapsed()
         );
+        self.read.await.expect("its log can be read");
         let stderr = self.log.lock().unwrap().clone().into_bytes();
         world.program.searched(Output {
             status,
