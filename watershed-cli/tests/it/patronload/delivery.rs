@@ -173,11 +173,12 @@ async fn more_zips_than_alma_takes_are_refused_before_anything_is_changed() {
 
 /// Where a run is killed, in the order of its steps; the second of a step is that of the student
 /// file. `copied` is between the two halves of a renaming.
-const STEPS: [(&str, u32); 11] = [
+const STEPS: [(&str, u32); 12] = [
     ("cleared", 1),
     ("staff stored", 1),
     ("student stored", 1),
     ("fenced", 1),
+    ("listed", 1),
     ("looked", 1),
     ("removed", 1),
     ("copied", 1),
@@ -250,7 +251,17 @@ async fn paused(child: &mut Child) {
 /// Of two runs at once one delivers; the other ends with 5 and leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_runs_at_once_one_delivers() {
-    for room in ["cleared", "staff stored", "student stored", "fenced"] {
+    for room in [
+        "cleared",
+        "staff stored",
+        "student stored",
+        "fenced",
+        "listed",
+        "looked",
+        "removed",
+        "copied",
+        "renamed",
+    ] {
         let mut world = World::embedded_to_s3().await;
         two_patrons(&mut world).await;
         let others = old_files(&world).await;
