@@ -1,5 +1,7 @@
 //! Patrons as the warehouse has them: staff and students.
 
+use std::cell::Cell;
+
 use watershed::connectors::sql::{Row, Unfit};
 use watershed::privacy::Personal;
 
@@ -92,8 +94,8 @@ impl Kind {
     }
 }
 
-/// A text about a patron; nothing where the warehouse has NULL or an empty one. Characters that
-/// XML cannot hold are gone.
+/// A text about a patron, without the characters that XML cannot hold; nothing where the warehouse
+/// has NULL or an empty one, or one of such characters alone.
 pub(super) type Text = Option<Personal<String>>;
 
 /// A patron. Nothing of it is trimmed.
@@ -101,6 +103,8 @@ pub(super) struct Patron {
     pub institution_id: Text,
     pub email: Text,
     pub name: Text,
+    /// Whether it has a name, of characters that XML cannot hold alone.
+    pub name_is_illegal: bool,
     pub barcode: Text,
     /// First, middle, last.
     pub preferred: [Text; 3],
@@ -137,18 +141,20 @@ impl Patron {
     /// The first column that is no text.
     pub(super) fn read(kind: Kind, row: Row) -> Result<Patron, Unfit> {
         let mut values = row.into_personal_texts();
-        let mut dropped = 0;
+        let dropped = Cell::new(0);
         let mut text = || -> Result<Text, Unfit> {
-            let value = values.next().transpose()?.flatten();
-            let Some(value) = value.filter(|value| !value.is_empty()) else {
+            let Some(value) = values.next().transpose()?.flatten() else {
                 return Ok(None);
             };
             let (value, illegal) = value.legal_in_xml();
-            dropped += illegal;
-            Ok(Some(value))
+            dropped.set(dropped.get() + illegal);
+            // Of which nothing is left is empty, too.
+            Ok(Some(value).filter(|value| !value.is_empty()))
         };
         let (institution_id, email) = (text()?, text()?);
+        let before = dropped.get();
         let name = text()?;
+        let name_is_illegal = name.is_none() && dropped.get() > before;
         let barcode = text()?;
         let preferred = [text()?, text()?, text()?];
         let legal = [text()?, text()?, text()?];
@@ -178,11 +184,12 @@ impl Patron {
             institution_id,
             email,
             name,
+            name_is_illegal,
             barcode,
             preferred,
             legal,
             role,
-            dropped,
+            dropped: dropped.get(),
         })
     }
 }

@@ -204,12 +204,12 @@ impl<'a> Snapshot<'a> {
     /// Whether a patron is written; counts what is worth knowing of one that is.
     fn admit(&mut self, patron: &Patron) -> Admitted {
         match &patron.name {
-            None => return Admitted::No(NO_NAME),
-            Some(name) if name.is_empty() => {
+            None if patron.name_is_illegal => {
                 return Admitted::Never(
                     "column KRB_NAME_UPPERCASE: expected characters that XML can hold",
                 );
             }
+            None => return Admitted::No(NO_NAME),
             Some(name) if !self.names.first_time("name", name) => return Admitted::No(NAME_USED),
             Some(_) => {}
         }

@@ -297,6 +297,46 @@ in_every_warehouse! {
         assert_eq!(letters[0]["reason"], "column KRB_NAME_UPPERCASE: expected characters that XML can hold");
     }
 
+    // What is dropped can leave nothing: such a text is an empty one.
+    async fn a_text_of_control_characters_alone_is_empty(world) {
+        let staff = ["EMAIL_ADDRESS", "LIBRARY_ID", "OFFICE_ADDRESS", "OFFICE_PHONE", "ORG_UNIT_TITLE", "LIBRARY_PERSON_TYPE"];
+        let mut values = vec![(NAME, "STAFF1")];
+        values.extend(staff.map(|column| (column, "\u{7}\u{1f}")));
+        world.add(STAFF, &values).await;
+        world.add(STUDENTS, &[(NAME, "STUDENT1"), ("OFFICE_PHONE", "\u{7}"), ("TERM_PHONE1", "6175550001"), ("TERM_STREET1", "\u{7}")]).await;
+        world.add(STUDENTS, &[(NAME, "STUDENT2"), ("LIBRARY_ID", "NONE\u{7}")]).await;
+        let ended = world.run().await.expect(0);
+        ended.says("staff: 12 characters dropped that XML forbids");
+        let user = &world.users("staff").await["STAFF1@MIT.EDU"];
+        assert!(!user.contains_key("contact_info/emails/email"));
+        assert_eq!(identifiers(user), [("02", "")]);
+        assert_eq!(text(user, LINE1), "NO ADDRESS ON FILE IN DATA WAREHOUSE");
+        assert!(phones(user).is_empty());
+        assert_eq!(described(user, DEPARTMENT), ("ZQ", Some("Unknown")));
+        assert_eq!(described(user, GROUP), ("", Some("")));
+        let users = world.users("student").await;
+        let user = &users["STUDENT1@MIT.EDU"];
+        assert_eq!(phones(user), [("office", "617-555-0001")]);
+        assert_eq!(text(user, LINE1), "NO ADDRESS ON FILE IN DATA WAREHOUSE");
+        assert_eq!(identifiers(&users["STUDENT2@MIT.EDU"]), [("02", "")]);
+    }
+
+    // 5.3: the bytes, which a parser would not tell: declaration, empty elements, escapes.
+    async fn the_bytes_of_a_file(world) {
+        world.add(STAFF, &[(NAME, "STAFF1"), ("LEGAL_FIRST_NAME", "<&>\"'"), ("ORG_UNIT_TITLE", "<&>\"")]).await;
+        world.run().await.expect(0);
+        for kind in ["staff", "student"] {
+            let bytes = world.only_file(kind).await.bytes;
+            assert!(bytes.starts_with("<?xml version=\"1.0\" encoding=\"utf-8\"?><userRecords>"), "{kind}");
+            assert!(!bytes.contains("/>"), "{kind}");
+        }
+        let bytes = world.only_file("staff").await.bytes;
+        for words in ["<first_name>&lt;&amp;&gt;\"'</first_name>", "<middle_name></middle_name>", "<gender desc=\"\"></gender>",
+            "<statistic_category desc=\"&lt;&amp;&gt;&quot;\">ZQ</statistic_category>"] {
+            assert!(bytes.contains(words), "{words}");
+        }
+    }
+
     // 5.3.7
     async fn empty_tables(world) {
         world.run().await.expect(0);
@@ -342,6 +382,9 @@ async fn month_ends_and_leap_days() {
         ("2023-08-31 12:00:00Z", "2024-02-29Z", "2026-02-28Z"),
         ("2024-02-29 12:00:00Z", "2024-08-29Z", "2026-08-29Z"),
         ("2023-12-31 23:59:59Z", "2024-06-30Z", "2026-06-30Z"),
+        ("2024-08-31 12:00:00Z", "2025-02-28Z", "2027-02-28Z"),
+        ("2025-08-30 12:00:00Z", "2026-02-28Z", "2028-02-29Z"),
+        ("2025-03-31 12:00:00Z", "2025-09-30Z", "2027-09-30Z"),
         // In UTC it is tomorrow.
         ("2023-12-31 23:00:00-05", "2024-07-01Z", "2026-07-01Z"),
     ] {
