@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use watershed::connectors::sql::{Row, Unfit};
+use watershed::connectors::sql::Row;
 use watershed::privacy::Personal;
 
 /// Staff or students: what is read, and what the files are called.
@@ -103,8 +103,6 @@ pub(super) struct Patron {
     pub institution_id: Text,
     pub email: Text,
     pub name: Text,
-    /// Whether it has a name, of characters that XML cannot hold alone.
-    pub name_is_illegal: bool,
     pub barcode: Text,
     /// First, middle, last.
     pub preferred: [Text; 3],
@@ -138,12 +136,14 @@ impl Patron {
     /// Reads a row of [`Kind::select`].
     ///
     /// # Errors
-    /// The first column that is no text.
-    pub(super) fn read(kind: Kind, row: Row) -> Result<Patron, Unfit> {
+    /// Why the patron is set aside: a column that is no text, or a name of characters alone that
+    /// XML cannot hold. Without a value (P6).
+    pub(super) fn read(kind: Kind, row: Row) -> Result<Patron, String> {
         let mut values = row.into_personal_texts();
         let dropped = Cell::new(0);
-        let mut text = || -> Result<Text, Unfit> {
-            let Some(value) = values.next().transpose()?.flatten() else {
+        let mut text = || -> Result<Text, String> {
+            let value = values.next().transpose();
+            let Some(value) = value.map_err(|unfit| unfit.to_string())?.flatten() else {
                 return Ok(None);
             };
             let (value, illegal) = value.legal_in_xml();
@@ -154,7 +154,9 @@ impl Patron {
         let (institution_id, email) = (text()?, text()?);
         let before = dropped.get();
         let name = text()?;
-        let name_is_illegal = name.is_none() && dropped.get() > before;
+        if name.is_none() && dropped.get() > before {
+            return Err("column KRB_NAME_UPPERCASE: expected characters that XML can hold".into());
+        }
         let barcode = text()?;
         let preferred = [text()?, text()?, text()?];
         let legal = [text()?, text()?, text()?];
@@ -184,7 +186,6 @@ impl Patron {
             institution_id,
             email,
             name,
-            name_is_illegal,
             barcode,
             preferred,
             legal,
