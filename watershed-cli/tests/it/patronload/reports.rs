@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::world::{STAFF, STUDENTS, World};
 use crate::program::files;
-use crate::world::{http, server};
+use crate::world::{server, verify_sender};
 
 const NAME: &str = "KRB_NAME_UPPERCASE";
 
@@ -117,12 +117,7 @@ async fn ses_takes_the_report_from_a_sender_that_it_knows() {
     world.set("MAIL_URL", "");
     world.set("SES_SEND_FROM_EMAIL", &sender);
     world.run().await.expect(3).says("MessageRejected");
-    let body = format!("Action=VerifyEmailIdentity&EmailAddress={sender}&Version=2010-12-01");
-    let headers = [
-        "Content-Type: application/x-www-form-urlencoded",
-        "Authorization: AWS4-HMAC-SHA256 Credential=testing/20240229/us-east-1/ses/aws4_request",
-    ];
-    http(&server("WATERSHED_TEST_AWS"), "POST", "/", &headers, &body).await;
+    verify_sender(&sender).await;
     world
         .run()
         .await
@@ -433,7 +428,6 @@ async fn another_institution_has_another_yaml() {
     world.run().await.expect(3).says("reading absent.yaml");
 }
 
-/// The settings of the old program, as they stand in its deployment. Nobody answers at this host.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_told_all_at_once() {
     let mut world = World::embedded();

@@ -282,7 +282,7 @@ in_every_warehouse! {
         // The same name, but for what is dropped: it would be the same primary id.
         world.add(STAFF, &[(NAME, "BELL")]).await;
         // Nothing is left of this one, and Alma takes no patron without a name.
-        world.add(STAFF, &[(NAME, "\u{7}\u{8}")]).await;
+        world.add(STAFF, &[(NAME, "\u{7}\u{8}"), ("EMAIL_ADDRESS", "zerlina.quux@mit.example"), ("LEGAL_LAST_NAME", "Quillfeather")]).await;
         let ended = world.run().await.expect(6);
         ended.says("staff: 3 rows read, 1 patrons written, 1 skipped, 1 set aside");
         ended.says("staff: 5 characters dropped that XML forbids");
@@ -378,6 +378,8 @@ fn canonical(xml: &str) -> String {
 async fn month_ends_and_leap_days() {
     let mut world = World::embedded();
     world.add(STAFF, &[(NAME, "A")]).await;
+    // Days are those of UTC, wherever the machine stands.
+    world.set("TZ", "Pacific/Kiritimati");
     for (now, expires, purged) in [
         ("2023-08-31 12:00:00Z", "2024-02-29Z", "2026-02-28Z"),
         ("2024-02-29 12:00:00Z", "2024-08-29Z", "2026-08-29Z"),
@@ -393,6 +395,10 @@ async fn month_ends_and_leap_days() {
         let user = &world.users("staff").await["A@MIT.EDU"];
         assert_eq!(text(user, "expiry_date"), expires, "{now}");
         assert_eq!(text(user, "purge_date"), purged, "{now}");
+    }
+    let mails = world.mails();
+    for (mail, day) in mails.iter().zip(["2023-08-31", "2024-02-29", "2023-12-31"]) {
+        assert!(mail.contains(&format!("file creation {day}")), "{mail}");
     }
 }
 
@@ -436,7 +442,11 @@ async fn department_codes() {
 async fn a_record_that_cannot_be_read_is_set_aside() {
     let mut world = World::embedded();
     world.add_many(STAFF, "GOOD", 20).await;
-    let sql = "INSERT INTO LIBRARY_EMPLOYEE (KRB_NAME_UPPERCASE, OFFICE_PHONE) VALUES ('BAD', x'ff');
+    for hidden in ["ZERLINAQUUX", "zerlina.quux@mit.example"] {
+        world.program.hidden.push(hidden.into());
+    }
+    let sql = "INSERT INTO LIBRARY_EMPLOYEE (KRB_NAME_UPPERCASE, EMAIL_ADDRESS, OFFICE_PHONE)
+        VALUES ('ZERLINAQUUX', 'zerlina.quux@mit.example', x'ff');
         INSERT INTO LIBRARY_EMPLOYEE (KRB_NAME_UPPERCASE, APPOINTMENT_END_DATE, POSITION_TITLE) VALUES ('ODD', x'ff', x'ff');";
     world.in_warehouse(sql).await;
     let ended = world.run().await.expect(6);
