@@ -9,6 +9,8 @@ use watershed::connectors::objects::Folder;
 use watershed::retry::Policy;
 
 use super::world::{STAFF, STUDENTS, World, aws};
+use crate::world::{http, server};
+
 const NAME: &str = "KRB_NAME_UPPERCASE";
 const NEW: [&str; 2] = [
     "patronload/staff_2024-02-29_00.00.00.zip",
@@ -58,6 +60,26 @@ async fn old_zips_are_replaced_below_the_prefix_alone() {
         );
         assert_eq!(world.zips("student").await.len(), 1);
     }
+}
+
+/// An upload that was begun and never ended costs money and is seen by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_uploads_are_ended_by_the_next_run() {
+    let mut world = World::embedded_to_s3().await;
+    two_patrons(&mut world).await;
+    let aws = server("WATERSHED_TEST_AWS");
+    let bucket = world.program.settings["S3_BUCKET_NAME"].clone();
+    for key in [
+        "patronload/staff_1999.zip.part",
+        "patronload2/staff_1999.zip.part",
+    ] {
+        http(&aws, "POST", &format!("/{bucket}/{key}?uploads"), &[], "").await;
+    }
+    let ended = world.run().await.expect(0);
+    ended.says("1 unfinished uploads were ended");
+    let left = http(&aws, "GET", &format!("/{bucket}?uploads"), &[], "").await;
+    assert_eq!(left.matches("<UploadId>").count(), 1, "{left}");
+    assert!(left.contains("patronload2/staff_1999.zip.part"), "{left}");
 }
 
 /// The old program looked at the first thousand objects alone.
