@@ -55,6 +55,8 @@ async fn clear_but(folder: &Folder, ours: &[&Stored]) -> Result<()> {
 pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Vec<String>> {
     let named: Vec<(&Stored, String)> = finished.iter().flat_map(Finished::names).collect();
     let ours: Vec<&Stored> = named.iter().map(|(part, _)| *part).collect();
+    // A run whose parts are gone already must not take those of the other one along: both would end.
+    look(folder, &ours).await?;
     clear_but(folder, &ours).await?;
     tracing::trace!(room = "fenced");
     // Behind the fence, where no other run can add to them unseen, and before the look.
@@ -62,11 +64,7 @@ pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Ve
     let zips = folder.list(ZIP).await?.into_iter().map(|zip| zip.name);
     let old: Vec<String> = zips.filter(|name| !stay.contains(&**name)).collect();
     tracing::trace!(room = "listed");
-    for part in &ours {
-        if folder.find(&part.name).await?.as_ref() != Some(*part) {
-            return Err(overtaken(folder, part));
-        }
-    }
+    look(folder, &ours).await?;
     tracing::trace!(room = "looked");
 
     folder.remove(&old).await?;
@@ -86,6 +84,16 @@ pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Ve
         tracing::trace!(room = "renamed");
     }
     Ok(named.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Whether these parts are all there, and are still ours.
+async fn look(folder: &Folder, ours: &[&Stored]) -> Result<()> {
+    for part in ours {
+        if folder.find(&part.name).await?.as_ref() != Some(*part) {
+            return Err(overtaken(folder, part));
+        }
+    }
+    Ok(())
 }
 
 fn overtaken(folder: &Folder, part: &Stored) -> Error {

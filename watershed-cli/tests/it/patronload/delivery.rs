@@ -315,6 +315,34 @@ async fn of_two_runs_at_once_one_delivers() {
     }
 }
 
+/// The run that began later has removed the other one's parts. That one must not remove its parts in
+/// return before it finds out: nobody would deliver.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_overtaken_leaves_the_other_one_alone() {
+    for mut world in [World::embedded(), World::embedded_to_s3().await] {
+        two_patrons(&mut world).await;
+        old_files(&world).await;
+        let mut first = interrupted(&world, "student stored", 1, "pause")
+            .spawn()
+            .unwrap();
+        paused(&mut first).await;
+        world.set("AS_OF", "2024-03-01T00:00:00Z");
+        let mut second = interrupted(&world, "student stored", 1, "pause")
+            .spawn()
+            .unwrap();
+        paused(&mut second).await;
+        for (mut run, code) in [(first, 5), (second, 0)] {
+            run.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+            let output = run.wait_with_output().await.unwrap();
+            world.program.searched(output).expect(code);
+        }
+        for kind in ["staff", "student"] {
+            let name = format!("patronload/{kind}_2024-03-01_00.00.00.zip");
+            assert_eq!(world.zips(kind).await, [name]);
+        }
+    }
+}
+
 /// P7: a stop before the change leaves everything as it was; one during it brings it to its end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_is_before_the_change_or_after_it() {
