@@ -3,7 +3,7 @@
 use std::sync::{Mutex, OnceLock};
 
 use watershed::connectors::sentry::Sentry;
-use watershed::error::{Error, Result};
+use watershed::error::Error;
 use watershed::settings::Settings;
 
 use crate::pipelines::Job;
@@ -15,8 +15,9 @@ static PROJECT: OnceLock<(&'static str, Sentry)> = OnceLock::new();
 /// Where a panic happened. Its own words may repeat a value (P6).
 static PANICKED: Mutex<Option<String>> = Mutex::new(None);
 
-/// Reads the settings, for all that follows in this process.
-pub(crate) fn watch(job: &'static Job, settings: &Settings) -> Result<()> {
+/// Reads the settings, for all that follows in this process, and notes a fault: it is reported with
+/// those of the pipeline, and as it reports them.
+pub(crate) fn watch(job: &'static Job, settings: &Settings) {
     let dsn = settings.secret("SENTRY_DSN");
     // The old programs' word for not set.
     let dsn = dsn.filter(|dsn| !dsn.expose().eq_ignore_ascii_case("none"));
@@ -25,11 +26,11 @@ pub(crate) fn watch(job: &'static Job, settings: &Settings) -> Result<()> {
             .into_iter()
             .filter(|name| job.all_settings().any(|setting| setting.name == *name))
             .find_map(|name| settings.text(name));
-        let sentry = Sentry::new(&dsn, environment.as_deref())?;
-        // A second run in one process (a test's) tells where the first one did.
-        let _ = PROJECT.set((job.name, sentry));
+        if let Some(sentry) = settings.check(Sentry::new(&dsn, environment.as_deref())) {
+            // A second run in one process (a test's) tells where the first one did.
+            let _ = PROJECT.set((job.name, sentry));
+        }
     }
-    Ok(())
 }
 
 /// Tells the error of a run, or of a service's pass.

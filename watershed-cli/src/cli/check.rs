@@ -2,7 +2,7 @@ use indicatif::MultiProgress;
 use watershed::error::{Error, Result};
 
 use super::args::SettingsArgs;
-use super::{run, screen, sources};
+use super::{run, screen, sentry, sources};
 use crate::pipelines::{Checked, Job};
 
 /// How long a system has to answer: a check is for a person who waits.
@@ -13,6 +13,7 @@ pub(super) async fn check(job: &'static Job, args: SettingsArgs) -> Result<u8> {
     let settings =
         sources::gather(job, &args, &[("RETRY_SECONDS", "check", Some(PATIENCE))]).await?;
     run::log_to_stderr(job, &settings, &MultiProgress::new());
+    sentry::watch(job, &settings);
     let checks = (job.check)(&settings).await?;
     for checked in &checks {
         screen::print(&line(checked));

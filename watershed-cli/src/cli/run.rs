@@ -31,7 +31,7 @@ pub(super) async fn run(job: &'static Job, args: RunArgs) -> Result<u8> {
     let settings = sources::gather(job, &args.settings, &flags).await?;
     let bars = MultiProgress::new();
     let journal = log_to_stderr(job, &settings, &bars);
-    sentry::watch(job, &settings)?;
+    sentry::watch(job, &settings);
     let progress = Arc::new(Progress::new(bars));
     let options = Options {
         dry_run: args.dry_run || declared_flag(job, &settings, "DRY_RUN"),

@@ -13,6 +13,7 @@ use zip::ZipArchive;
 
 use crate::oracle_stub::{Stub, library, row};
 use crate::program::{Ended, Program, files};
+use crate::world::{http, server, verify_sender};
 
 const STAFF_COLUMNS: &str = "MIT_ID EMAIL_ADDRESS KRB_NAME_UPPERCASE LIBRARY_ID PREFERRED_FIRST_NAME \
     PREFERRED_MIDDLE_NAME PREFERRED_LAST_NAME LEGAL_FIRST_NAME LEGAL_MIDDLE_NAME LEGAL_LAST_NAME \
@@ -268,6 +269,49 @@ async fn staff_and_students_are_loaded_from_oracle() {
         "{mail}"
     );
     assert!(mail.contains(&STUDENTS.to_string()), "{mail}");
+}
+
+/// The environment of the old program's deployment and nothing else but the keys of AWS, which it
+/// has from its machine.
+#[tokio::test]
+async fn an_old_deployment_starts_unchanged() {
+    let mut world = World::new(&warehouse(""));
+    let aws = server("WATERSHED_TEST_AWS");
+    let bucket = format!("olddeployment{}", std::process::id());
+    http(&aws, "PUT", &format!("/{bucket}"), &[], "").await;
+    let sender = format!("{bucket}@mit.example");
+    verify_sender(&sender).await;
+    let ours = ["OUTPUT_URL", "MAIL_URL", "AS_OF", "RETRY_SECONDS"];
+    world
+        .program
+        .settings
+        .retain(|name, _| !ours.contains(&&**name));
+    for (name, text) in [
+        ("S3_BUCKET_NAME", &*bucket),
+        ("S3_PREFIX", "patronload"),
+        ("WORKSPACE", "stage"),
+        ("SES_SEND_FROM_EMAIL", &sender),
+        (
+            "SES_RECIPIENT_EMAIL",
+            "one@library.example,two@library.example",
+        ),
+        ("LOG_LEVEL", "INFO"),
+        ("SENTRY_DSN", "None"),
+        ("AWS_ACCESS_KEY_ID", "testing"),
+        ("AWS_SECRET_ACCESS_KEY", "testing"),
+        ("AWS_ENDPOINT_URL", &aws),
+    ] {
+        world.program.settings.insert(name.into(), text.into());
+    }
+    let ended = world.load().await.expect(0);
+    ended.says("staff: XML created and zipped");
+    ended.says("report sent: STAGE Patronload file creation 2");
+    let listed = http(&aws, "GET", &format!("/{bucket}?list-type=2"), &[], "").await;
+    let keys: Vec<&str> = listed.split("<Key>").skip(1).collect();
+    assert_eq!(keys.len(), 2, "{listed}");
+    for (key, kind) in keys.iter().zip(["staff", "student"]) {
+        assert!(key.starts_with(&format!("patronload/{kind}_2")), "{listed}");
+    }
 }
 
 #[tokio::test]

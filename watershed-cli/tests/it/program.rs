@@ -140,14 +140,30 @@ impl Program {
         for path in files(&self.folder) {
             // The sources are where personal values come from.
             if !path.components().any(|part| part.as_os_str() == "sources") {
-                search(
-                    &path.display().to_string(),
-                    &std::fs::read(&path).unwrap_or_default(),
-                );
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                search(&path.display().to_string(), &bytes);
+                // A mail breaks its long lines and writes letters beyond ASCII in digits.
+                if path.extension().is_some_and(|ending| ending == "eml") {
+                    search(&path.display().to_string(), &decoded(&bytes));
+                }
             }
         }
         leaks
     }
+}
+
+/// Quoted-printable text as it was.
+fn decoded(mail: &[u8]) -> Vec<u8> {
+    let mut pieces = mail.split(|byte| *byte == b'=');
+    let mut text = pieces.next().unwrap_or_default().to_vec();
+    for piece in pieces {
+        let (head, rest) = piece.split_at(piece.len().min(2));
+        let digits = std::str::from_utf8(head).unwrap_or_default();
+        // What is no number is a broken line.
+        text.extend(u8::from_str_radix(digits, 16).ok());
+        text.extend_from_slice(rest);
+    }
+    text
 }
 
 impl Ended {

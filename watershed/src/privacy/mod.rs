@@ -13,7 +13,7 @@ mod seal;
 mod secret;
 mod seen;
 
-pub use personal::Personal;
+pub use personal::{Personal, legal_in_xml};
 pub use pseudonyms::{Pseudonym, Pseudonymiser};
 pub use seal::Seal;
 pub use secret::Secret;

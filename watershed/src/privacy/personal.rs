@@ -103,11 +103,7 @@ impl Personal<String> {
         }
         let mut dropped = 0;
         self.0.retain(|character| {
-            let legal = match character {
-                '\t' | '\n' | '\r' => true,
-                '\u{FFFE}' | '\u{FFFF}' => false,
-                _ => character >= ' ',
-            };
+            let legal = legal_in_xml(character);
             dropped += u64::from(!legal);
             legal
         });
@@ -127,6 +123,15 @@ impl Personal<String> {
     /// A way out: the text as it goes to the geocoder, and nowhere else.
     pub fn for_geocoder(&self) -> &str {
         &self.0
+    }
+}
+
+/// Whether XML 1.0 can hold the character (its production `Char`).
+pub fn legal_in_xml(character: char) -> bool {
+    match character {
+        '\t' | '\n' | '\r' => true,
+        '\u{FFFE}' | '\u{FFFF}' => false,
+        _ => character >= ' ',
     }
 }
 

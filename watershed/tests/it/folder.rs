@@ -69,6 +69,30 @@ async fn contract(folder: &Folder) {
     folder.remove(&[]).await.unwrap();
     assert_eq!(names(folder, "").await, ["below/b.zip", "c.zip.imported"]);
 
+    // Whatever stands in a name.
+    let odd = ["a~1 [copy].zip", "p%25.zip", "x#?*.zip", "ü \"{|}^.zip"].map(str::to_owned);
+    for name in &odd {
+        put(folder, name, b"odd").await;
+        assert!(folder.find(name).await.unwrap().is_some(), "{name}");
+    }
+    let mut listed = names(folder, ".zip").await;
+    listed.retain(|name| name != "below/b.zip");
+    assert_eq!(listed, odd);
+    folder.rename(&odd[0], &odd[1]).await.unwrap();
+    folder.remove(&odd).await.unwrap();
+    assert_eq!(names(folder, "").await, ["below/b.zip", "c.zip.imported"]);
+
+    // Of two that write under one name, the later one is there, and whole.
+    let (mut one, mut other) = (folder.upload("same.zip"), folder.upload("same.zip"));
+    one.write(vec![1; PART_BYTES].into()).await.unwrap();
+    other.write(vec![2; PART_BYTES].into()).await.unwrap();
+    one.write(vec![1; 7].into()).await.unwrap();
+    let one = one.finish().await.unwrap();
+    let other = other.finish().await.unwrap();
+    assert_ne!(one, other);
+    assert_eq!(folder.find("same.zip").await.unwrap(), Some(other));
+    folder.remove(&["same.zip".to_owned()]).await.unwrap();
+
     let mut abandoned = folder.upload("abandoned.zip");
     for _ in 0..3 {
         abandoned.write(vec![7; PART_BYTES].into()).await.unwrap();
@@ -92,6 +116,26 @@ async fn a_local_folder_keeps_the_contract_and_is_its_owners_alone() {
     let file = place.path().join("not/yet/below/b.zip");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(std::fs::read(file).unwrap(), b"another");
+}
+
+/// What lies behind a link is not cleared with the folder.
+#[tokio::test]
+async fn a_link_leads_out_of_a_local_folder() {
+    let place = tempfile::tempdir().unwrap();
+    let (inside, outside) = (place.path().join("inside"), place.path().join("outside"));
+    for path in [&inside, &outside] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(outside.join("theirs.zip"), b"theirs").unwrap();
+    std::os::unix::fs::symlink(&outside, inside.join("link")).unwrap();
+    std::os::unix::fs::symlink(place.path().join("nowhere"), inside.join("broken.zip")).unwrap();
+    let url = format!("file:{}", inside.display());
+    let folder = Folder::open(&url, &aws("http://127.0.0.1:9").await, policy()).unwrap();
+    assert_eq!(names(&folder, ".zip").await, ["broken.zip"]);
+    // The folder itself may be one.
+    let url = format!("file:{}/link", inside.display());
+    let folder = Folder::open(&url, &aws("http://127.0.0.1:9").await, policy()).unwrap();
+    assert_eq!(names(&folder, ".zip").await, ["theirs.zip"]);
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use watershed::connectors::mail::{Addresses, Mail};
 use watershed::error::{Error, Remedy};
 use watershed::privacy::Secret;
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::support::{aws, environment, once, policy, serve, unique};
 
 const SUBJECT: &str = "PROD Patronload file creation 2024-02-29";
@@ -121,6 +123,40 @@ async fn smtp_delivers_the_mail() {
         "{}",
         mails[0]
     );
+}
+
+/// The clock is the test's: nobody waits here for the two minutes.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_is_given_up() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let aws = aws("http://127.0.0.1:9").await;
+    let addresses = Addresses::parse("a@mit.example", "b@mit.example").unwrap();
+    let url = Secret::new(format!("smtp://{address}"));
+    let mail = Mail::open(&url, &aws, once()).unwrap();
+    let error = mail.send(&addresses, SUBJECT, BODY).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::TryAgain);
+    let words = format!("sending a mail by {address}: no answer within 120s");
+    assert_eq!(error.to_string(), words);
+}
+
+/// What the server says is told, and once.
+#[tokio::test]
+async fn a_server_that_refuses_is_quoted() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        connection.write_all(b"554 not today\r\n").await.unwrap();
+    });
+    let aws = aws("http://127.0.0.1:9").await;
+    let addresses = Addresses::parse("a@mit.example", "b@mit.example").unwrap();
+    let url = Secret::new(format!("smtp://{address}"));
+    let mail = Mail::open(&url, &aws, once()).unwrap();
+    let error = mail.send(&addresses, SUBJECT, BODY).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::FixAccess);
+    let told = error.in_one_line();
+    assert_eq!(told.matches("not today").count(), 1, "{told}");
 }
 
 /// A password is not sent in the clear, unless somebody asks for it.

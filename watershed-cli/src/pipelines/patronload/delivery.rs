@@ -6,7 +6,9 @@
 //! parts are cleared by the next.
 //!
 //! Of two runs at once at most one delivers. Each removes the other's parts before it looks whether
-//! its own are all there: of two such looks the later one finds nothing.
+//! its own are all there: of two such looks the later one finds nothing. And each removes only the
+//! zips that it found before it looked: who comes to it late, when the other one has delivered
+//! meanwhile, leaves those files alone.
 
 use std::collections::HashSet;
 
@@ -48,22 +50,23 @@ async fn clear_but(folder: &Folder, ours: &[&Stored]) -> Result<()> {
 /// Puts the new files in the place of the old ones; gives their names.
 ///
 /// # Errors
-/// [`Remedy::StopOtherRunner`] when another run has removed our parts; then nothing was changed.
+/// [`Remedy::StopOtherRunner`] when another run has removed our parts. It has delivered, or is about
+/// to; the zips that were there before may be gone already.
 pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Vec<String>> {
     let named: Vec<(&Stored, String)> = finished.iter().flat_map(Finished::names).collect();
     let ours: Vec<&Stored> = named.iter().map(|(part, _)| *part).collect();
+    // A run whose parts are gone already must not take those of the other one along: both would end.
+    look(folder, &ours).await?;
     clear_but(folder, &ours).await?;
     tracing::trace!(room = "fenced");
-    for part in &ours {
-        if folder.find(&part.name).await?.as_ref() != Some(*part) {
-            return Err(overtaken(folder, part));
-        }
-    }
-    tracing::trace!(room = "looked");
-
+    // Behind the fence, where no other run can add to them unseen, and before the look.
     let stay: HashSet<&str> = named.iter().map(|(_, name)| &**name).collect();
     let zips = folder.list(ZIP).await?.into_iter().map(|zip| zip.name);
     let old: Vec<String> = zips.filter(|name| !stay.contains(&**name)).collect();
+    tracing::trace!(room = "listed");
+    look(folder, &ours).await?;
+    tracing::trace!(room = "looked");
+
     folder.remove(&old).await?;
     if !old.is_empty() {
         tracing::info!("{} old files were removed", old.len());
@@ -81,6 +84,16 @@ pub(super) async fn deliver(folder: &Folder, finished: &[Finished]) -> Result<Ve
         tracing::trace!(room = "renamed");
     }
     Ok(named.into_iter().map(|(_, name)| name).collect())
+}
+
+/// Whether these parts are all there, and are still ours.
+async fn look(folder: &Folder, ours: &[&Stored]) -> Result<()> {
+    for part in ours {
+        if folder.find(&part.name).await?.as_ref() != Some(*part) {
+            return Err(overtaken(folder, part));
+        }
+    }
+    Ok(())
 }
 
 fn overtaken(folder: &Folder, part: &Stored) -> Error {

@@ -7,6 +7,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use watershed::error::{Error, OrFail as _, Remedy, Result};
+use watershed::privacy::legal_in_xml;
+use yaml_serde::Value;
 
 /// The built-in one.
 pub const BUILT_IN: &str = include_str!("../../../../config/patronload/alma.yaml");
@@ -199,6 +201,12 @@ impl Institution {
             let why = words.split(" at line ").next().unwrap_or_default();
             refused(line, why.to_owned())
         })?;
+        // Neither is a fault to the parser: nothing would be read as an empty text, or as the word
+        // `null`, and a file with such a character as no XML.
+        let whole: Value = yaml_serde::from_str(text).unwrap_or_default();
+        if let Some((entry, why)) = flaw(&whole) {
+            return Err(refused(None, format!("{entry}: {why}")));
+        }
         for (entry, months) in [
             ("expires_after_months", institution.expires_after_months),
             ("purged_after_months", institution.purged_after_months),
@@ -210,7 +218,43 @@ impl Institution {
                 return Err(refused(line, why));
             }
         }
+        let (expires, purged) = (
+            institution.expires_after_months,
+            institution.purged_after_months,
+        );
+        if purged < expires {
+            let line = line_of(text, "purged_after_months");
+            let why = format!(
+                "purged_after_months: `{purged}`: expected no fewer than the {expires} of expires_after_months"
+            );
+            return Err(refused(line, why));
+        }
         Ok(institution)
+    }
+}
+
+/// The first entry without a text, or with a character that XML cannot hold, and why it is none.
+fn flaw(value: &Value) -> Option<(String, String)> {
+    match value {
+        Value::Null => Some((String::new(), "expected a text".to_owned())),
+        Value::String(text) => {
+            let illegal = text.chars().find(|c| !legal_in_xml(*c))?;
+            let why = format!(
+                "{}: XML cannot hold this character",
+                illegal.escape_unicode()
+            );
+            Some((String::new(), why))
+        }
+        Value::Mapping(entries) => entries.iter().find_map(|(key, value)| {
+            let (below, why) = flaw(value).or_else(|| flaw(key))?;
+            let word = key.as_str().unwrap_or("?").escape_debug().to_string();
+            let entry = match below.is_empty() {
+                true => word,
+                false => format!("{word}.{below}"),
+            };
+            Some((entry, why))
+        }),
+        _ => None,
     }
 }
 
@@ -273,6 +317,49 @@ mod tests {
                     "{number}: {told}"
                 );
             }
+        }
+        for (right, wrong, words) in [
+            (
+                "name: MIT ID",
+                r#"name: "MIT\u0007 ID""#,
+                r"identifiers.institution.name: \u{7}: XML",
+            ),
+            (
+                "name: MIT ID",
+                r#"name: "MIT\uFFFE ID""#,
+                r"identifiers.institution.name: \u{fffe}: XML",
+            ),
+            (
+                "\"10000574\":",
+                r#""1000\u00057":"#,
+                r"staff.departments.1000\u{5}7: \u{5}: XML",
+            ),
+            (
+                "no_barcode: NONE",
+                "no_barcode:",
+                "identifiers.no_barcode: expected a text",
+            ),
+            (
+                "code: PUBLIC",
+                "code: null",
+                "record.record_type.code: expected a text",
+            ),
+            (
+                "\"10000574\": \"YA\"",
+                "\"10000574\": ~",
+                "staff.departments.10000574: expected a text",
+            ),
+            (
+                "purged_after_months: 30",
+                "purged_after_months: 3",
+                "purged_after_months: `3`: expected no fewer than the 6",
+            ),
+        ] {
+            let text = BUILT_IN.replacen(right, wrong, 1);
+            assert_ne!(text, BUILT_IN, "{right}");
+            let error = Institution::parse(&text, "ours.yaml").err().expect(wrong);
+            assert_eq!(error.remedy(), Remedy::FixSettings);
+            assert!(error.to_string().contains(words), "{wrong}: {error}");
         }
         let missing = BUILT_IN.replacen("primary_id_suffix: \"@MIT.EDU\"", "", 1);
         let error = Institution::parse(&missing, "ours.yaml").err().unwrap();

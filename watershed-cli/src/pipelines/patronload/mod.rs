@@ -80,7 +80,7 @@ enum Done {
 }
 
 async fn run(settings: &Settings, options: &Options) -> Outcome {
-    let recipients = Recipients::read(settings);
+    let recipients = Recipients::read(settings).await;
     let mut outcome = Outcome::stopped();
     let config = Config::read(settings, !options.dry_run);
     let done = match &config {
@@ -213,15 +213,12 @@ async fn clean_up(folder: &Folder, begun: &[String], mut worked: Receiver<()>) {
 }
 
 async fn check(settings: &Settings) -> Result<Vec<Checked>> {
-    let recipients = Recipients::read(settings);
+    let recipients = Recipients::read(settings).await;
     let config = Config::read(settings, false)?;
     let policy = config.policy.clone().each(Duration::from_secs(10));
     let aws = Aws::new(config.aws.clone()).await;
     let mail = match recipients {
-        Some(recipients) => match recipients.mail().await {
-            Ok(mail) => mail.check().await,
-            Err(error) => Err(error),
-        },
+        Some(recipients) => recipients.mail.check().await,
         None => Err(Error::new(Remedy::ReportBug, "reading the recipients")),
     };
     Ok(vec![

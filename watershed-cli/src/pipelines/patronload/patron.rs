@@ -1,6 +1,8 @@
 //! Patrons as the warehouse has them: staff and students.
 
-use watershed::connectors::sql::{Row, Unfit};
+use std::cell::Cell;
+
+use watershed::connectors::sql::Row;
 use watershed::privacy::Personal;
 
 /// Staff or students: what is read, and what the files are called.
@@ -92,8 +94,8 @@ impl Kind {
     }
 }
 
-/// A text about a patron; nothing where the warehouse has NULL or an empty one. Characters that
-/// XML cannot hold are gone.
+/// A text about a patron, without the characters that XML cannot hold; nothing where the warehouse
+/// has NULL or an empty one, or one of such characters alone.
 pub(super) type Text = Option<Personal<String>>;
 
 /// A patron. Nothing of it is trimmed.
@@ -134,21 +136,27 @@ impl Patron {
     /// Reads a row of [`Kind::select`].
     ///
     /// # Errors
-    /// The first column that is no text.
-    pub(super) fn read(kind: Kind, row: Row) -> Result<Patron, Unfit> {
+    /// Why the patron is set aside: a column that is no text, or a name of characters alone that
+    /// XML cannot hold. Without a value (P6).
+    pub(super) fn read(kind: Kind, row: Row) -> Result<Patron, String> {
         let mut values = row.into_personal_texts();
-        let mut dropped = 0;
-        let mut text = || -> Result<Text, Unfit> {
-            let value = values.next().transpose()?.flatten();
-            let Some(value) = value.filter(|value| !value.is_empty()) else {
+        let dropped = Cell::new(0);
+        let mut text = || -> Result<Text, String> {
+            let value = values.next().transpose();
+            let Some(value) = value.map_err(|unfit| unfit.to_string())?.flatten() else {
                 return Ok(None);
             };
             let (value, illegal) = value.legal_in_xml();
-            dropped += illegal;
-            Ok(Some(value))
+            dropped.set(dropped.get() + illegal);
+            // Of which nothing is left is empty, too.
+            Ok(Some(value).filter(|value| !value.is_empty()))
         };
         let (institution_id, email) = (text()?, text()?);
+        let before = dropped.get();
         let name = text()?;
+        if name.is_none() && dropped.get() > before {
+            return Err("column KRB_NAME_UPPERCASE: expected characters that XML can hold".into());
+        }
         let barcode = text()?;
         let preferred = [text()?, text()?, text()?];
         let legal = [text()?, text()?, text()?];
@@ -182,7 +190,7 @@ impl Patron {
             preferred,
             legal,
             role,
-            dropped,
+            dropped: dropped.get(),
         })
     }
 }

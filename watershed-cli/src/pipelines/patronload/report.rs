@@ -24,7 +24,7 @@ pub(super) async fn send(
 ) -> Result<()> {
     let subject = subject(&recipients.workspace, day, &ended);
     let body = body(&ended, lines, report);
-    let mail = recipients.mail().await?;
+    let mail = &recipients.mail;
     mail.send(&recipients.addresses, &subject, &body).await?;
     tracing::info!("report sent: {subject}");
     tracing::trace!(room = "reported");

@@ -1,14 +1,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
 use watershed::connectors::aws::{Aws, AwsSettings};
 use watershed::connectors::mail::{Addresses, Mail};
-use watershed::error::Result;
+use watershed::error::{Error, Result};
 use watershed::privacy::Secret;
 use watershed::retry::Policy;
 use watershed::settings::{Setting, Settings};
+use watershed::time::local_date;
 
 use super::super::{ENVIRONMENT, LOG_FORMAT, LOG_LEVELS};
 use super::institution::Institution;
@@ -80,33 +81,32 @@ pub(super) const SETTINGS: &[Setting] = &[
 pub(super) struct Recipients {
     pub workspace: String,
     pub addresses: Addresses,
-    pub mail: Secret,
-    pub aws: AwsSettings,
-    pub policy: Policy,
+    pub mail: Mail,
 }
 
 impl Recipients {
     /// Reads what a report needs, and notes its faults. It is there without them, whatever else is
     /// wrong: a run that fails for another setting is reported, too.
-    pub(super) fn read(settings: &Settings) -> Option<Recipients> {
+    pub(super) async fn read(settings: &Settings) -> Option<Recipients> {
         let workspace = settings.required("WORKSPACE");
         let from = settings.required("SES_SEND_FROM_EMAIL");
         let to = settings.required("SES_RECIPIENT_EMAIL");
         if [&workspace, &from, &to].iter().any(|text| text.is_empty()) {
             return None;
         }
+        let addresses = settings.check(Addresses::parse(&from, &to));
+        let aws = Aws::new(settings.aws()).await;
+        let url = settings.secret("MAIL_URL").unwrap_or(Secret::new("ses:"));
+        let mail = Mail::open(&url, &aws, policy(settings)).map_err(|error| {
+            let words = format!("{}: {}", settings.origin("MAIL_URL"), error.in_one_line());
+            Error::new(error.remedy(), words).with_hint(error.hint().unwrap_or_default())
+        });
+        let mail = settings.check(mail);
         Some(Recipients {
-            addresses: settings.check(Addresses::parse(&from, &to))?,
             workspace: workspace.trim().to_uppercase(),
-            mail: settings.secret("MAIL_URL").unwrap_or(Secret::new("ses:")),
-            aws: settings.aws(),
-            policy: policy(settings),
+            addresses: addresses?,
+            mail: mail?,
         })
-    }
-
-    pub(super) async fn mail(&self) -> Result<Mail> {
-        let aws = Aws::new(self.aws.clone()).await;
-        Mail::open(&self.mail, &aws, self.policy.clone())
     }
 }
 
@@ -141,6 +141,17 @@ impl Config {
                 settings.origin("MAX_BATCHES")
             ));
         }
+        let as_of = settings.instant("AS_OF", &TimeZone::UTC);
+        if let (Some(at), Some(institution)) = (as_of, &institution) {
+            let months = i64::from(institution.purged_after_months).months();
+            let today = local_date(at, &TimeZone::UTC);
+            if today.checked_add(months).is_err() {
+                settings.fault(format!(
+                    "{}: patrons' dates would lie behind the year 9999",
+                    settings.origin("AS_OF")
+                ));
+            }
+        }
         let dead_letters = settings.text("DEAD_LETTERS_URL");
         let started = Timestamp::now();
         settings.complete(())?;
@@ -150,7 +161,7 @@ impl Config {
             output,
             institution: institution.expect("a fault was noted otherwise"),
             patrons_per_file: number("PATRONS_PER_FILE"),
-            as_of: settings.instant("AS_OF", &TimeZone::UTC),
+            as_of,
             max_batches,
             aws: settings.aws(),
             policy: policy(settings),
@@ -195,13 +206,31 @@ fn output_url(settings: &Settings) -> String {
             ));
             url
         }
-        (Some(url), _) => url,
+        (Some(url), _) => {
+            if !names_a_folder(&url) {
+                settings.fault(format!(
+                    "{}: `{url}`: expected file:dir or s3://bucket/prefix",
+                    settings.origin("OUTPUT_URL")
+                ));
+            }
+            url
+        }
         (None, Some(made)) => made,
         (None, None) => {
             settings
                 .fault("OUTPUT_URL: not set, and neither are S3_BUCKET_NAME and S3_PREFIX both");
             String::new()
         }
+    }
+}
+
+fn names_a_folder(url: &str) -> bool {
+    match (url.strip_prefix("file:"), url.strip_prefix("s3://")) {
+        (Some(path), _) => !path.is_empty(),
+        (_, Some(rest)) => rest.split_once('/').is_some_and(|(bucket, prefix)| {
+            !bucket.is_empty() && !prefix.trim_matches('/').is_empty()
+        }),
+        _ => false,
     }
 }
 

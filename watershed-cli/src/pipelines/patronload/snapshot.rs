@@ -163,8 +163,8 @@ impl<'a> Snapshot<'a> {
                 self.mode().read = place;
                 let patron = match Patron::read(kind, row) {
                     Ok(patron) => patron,
-                    Err(unfit) => {
-                        letters.push(set_aside(kind, place, unfit.to_string()));
+                    Err(reason) => {
+                        letters.push(set_aside(kind, place, reason));
                         continue;
                     }
                 };
@@ -172,10 +172,6 @@ impl<'a> Snapshot<'a> {
                     Admitted::Yes => {}
                     Admitted::No(reason) => {
                         self.mode().skipped.add(reason, 1);
-                        continue;
-                    }
-                    Admitted::Never(reason) => {
-                        letters.push(set_aside(kind, place, reason.to_owned()));
                         continue;
                     }
                 }
@@ -205,11 +201,6 @@ impl<'a> Snapshot<'a> {
     fn admit(&mut self, patron: &Patron) -> Admitted {
         match &patron.name {
             None => return Admitted::No(NO_NAME),
-            Some(name) if name.is_empty() => {
-                return Admitted::Never(
-                    "column KRB_NAME_UPPERCASE: expected characters that XML can hold",
-                );
-            }
             Some(name) if !self.names.first_time("name", name) => return Admitted::No(NAME_USED),
             Some(_) => {}
         }
@@ -319,8 +310,6 @@ enum Admitted {
     Yes,
     /// Skipped, with the reason.
     No(&'static str),
-    /// Set aside, with the reason.
-    Never(&'static str),
 }
 
 /// Rows have no order and patrons no pseudonym here: the place is that of this one reading.

@@ -320,7 +320,7 @@ impl Layout {
         let record = &institution.record;
         let after = |months: u16| {
             let day = today.checked_add(i64::from(months).months());
-            day.expect("a date within a century")
+            day.expect("`Config::read` refuses a present that is too late for it")
                 .strftime("%Y-%m-%dZ")
                 .to_string()
         };

@@ -138,9 +138,14 @@ impl Parts {
                 .flatten();
             let there = connector.as_ref().and_then(|json| json.get(member));
             let there = there.and_then(|value| match value {
-                Json::String(text) if !text.is_empty() => Some(text.clone()),
+                Json::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
                 Json::Number(number) => Some(number.to_string()),
-                _ => None,
+                Json::Null => None,
+                _ => {
+                    let origin = settings.origin(CONNECTOR);
+                    settings.fault(format!("{member} in {origin}: expected a text"));
+                    None
+                }
             });
             if let (Some(given), Some(there)) = (&given, &there)
                 && given != there
@@ -409,6 +414,10 @@ mod tests {
             (vec![(USER, "u")], "DATA_WAREHOUSE_HOST: not set"),
             (vec![(CONNECTOR, "{\"USER\": ")], "expected a JSON object"),
             (vec![(CONNECTOR, "{}")], "DATA_WAREHOUSE_USER: not set"),
+            (
+                vec![(CONNECTOR, r#"{"HOST": ["hunter2"]}"#)],
+                "HOST in DATAWAREHOUSE_CLOUDCONNECTOR_JSON (environment): expected a text",
+            ),
             (vec![(CONNECTOR, JSON), (HOST, "h")], "contradicts HOST in"),
             (vec![(CONNECTOR, JSON), (SERVICE, "s")], "only one of them"),
             (

@@ -10,6 +10,7 @@ use watershed::retry::Policy;
 
 use super::world::{STAFF, STUDENTS, World, aws};
 use crate::interrupted::{paused, stopped};
+use crate::world::{http, server};
 
 const NAME: &str = "KRB_NAME_UPPERCASE";
 const NEW: [&str; 2] = [
@@ -60,6 +61,26 @@ async fn old_zips_are_replaced_below_the_prefix_alone() {
         );
         assert_eq!(world.zips("student").await.len(), 1);
     }
+}
+
+/// An upload that was begun and never ended costs money and is seen by nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_uploads_are_ended_by_the_next_run() {
+    let mut world = World::embedded_to_s3().await;
+    two_patrons(&mut world).await;
+    let aws = server("WATERSHED_TEST_AWS");
+    let bucket = world.program.settings["S3_BUCKET_NAME"].clone();
+    for key in [
+        "patronload/staff_1999.zip.part",
+        "patronload2/staff_1999.zip.part",
+    ] {
+        http(&aws, "POST", &format!("/{bucket}/{key}?uploads"), &[], "").await;
+    }
+    let ended = world.run().await.expect(0);
+    ended.says("1 unfinished uploads were ended");
+    let left = http(&aws, "GET", &format!("/{bucket}?uploads"), &[], "").await;
+    assert_eq!(left.matches("<UploadId>").count(), 1, "{left}");
+    assert!(left.contains("patronload2/staff_1999.zip.part"), "{left}");
 }
 
 /// The old program looked at the first thousand objects alone.
@@ -175,11 +196,12 @@ async fn more_zips_than_alma_takes_are_refused_before_anything_is_changed() {
 
 /// Where a run is killed, in the order of its steps; the second of a step is that of the student
 /// file. `copied` is between the two halves of a renaming.
-const STEPS: [(&str, u32); 11] = [
+const STEPS: [(&str, u32); 12] = [
     ("cleared", 1),
     ("staff stored", 1),
     ("student stored", 1),
     ("fenced", 1),
+    ("listed", 1),
     ("looked", 1),
     ("removed", 1),
     ("copied", 1),
@@ -241,7 +263,17 @@ async fn killed_at_every_step_there_are_never_two_of_one_kind() {
 /// Of two runs at once one delivers; the other ends with 5 and leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_runs_at_once_one_delivers() {
-    for room in ["cleared", "staff stored", "student stored", "fenced"] {
+    for room in [
+        "cleared",
+        "staff stored",
+        "student stored",
+        "fenced",
+        "listed",
+        "looked",
+        "removed",
+        "copied",
+        "renamed",
+    ] {
         let mut world = World::embedded_to_s3().await;
         two_patrons(&mut world).await;
         let others = old_files(&world).await;
@@ -270,6 +302,34 @@ async fn of_two_runs_at_once_one_delivers() {
         assert_eq!(world.zips("student").await.len(), 1, "{room}");
         let stored = world.stored().await;
         assert_eq!(stored.len(), 2 + others.len(), "{room}: {stored:?}");
+    }
+}
+
+/// The run that began later has removed the other one's parts. That one must not remove its parts in
+/// return before it finds out: nobody would deliver.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_overtaken_leaves_the_other_one_alone() {
+    for mut world in [World::embedded(), World::embedded_to_s3().await] {
+        two_patrons(&mut world).await;
+        old_files(&world).await;
+        let mut first = interrupted(&world, "student stored", 1, "pause")
+            .spawn()
+            .unwrap();
+        paused(&mut first).await;
+        world.set("AS_OF", "2024-03-01T00:00:00Z");
+        let mut second = interrupted(&world, "student stored", 1, "pause")
+            .spawn()
+            .unwrap();
+        paused(&mut second).await;
+        for (mut run, code) in [(first, 5), (second, 0)] {
+            run.stdin.take().unwrap().write_all(b"\n").await.unwrap();
+            let output = run.wait_with_output().await.unwrap();
+            world.program.searched(output).expect(code);
+        }
+        for kind in ["staff", "student"] {
+            let name = format!("patronload/{kind}_2024-03-01_00.00.00.zip");
+            assert_eq!(world.zips(kind).await, [name]);
+        }
     }
 }
 

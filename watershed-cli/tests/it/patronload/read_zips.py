@@ -25,6 +25,7 @@ def file(archive, info):
         "name": info.filename,
         "deflated": info.compress_type == zipfile.ZIP_DEFLATED,
         "canonical": ET.canonicalize(text),
+        "bytes": text,
         "users": [fields(user, "", {}) for user in root],
     }
 

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::world::{STAFF, STUDENTS, World};
 use crate::program::files;
-use crate::world::{http, server};
+use crate::world::{server, verify_sender};
 
 const NAME: &str = "KRB_NAME_UPPERCASE";
 
@@ -117,12 +117,7 @@ async fn ses_takes_the_report_from_a_sender_that_it_knows() {
     world.set("MAIL_URL", "");
     world.set("SES_SEND_FROM_EMAIL", &sender);
     world.run().await.expect(3).says("MessageRejected");
-    let body = format!("Action=VerifyEmailIdentity&EmailAddress={sender}&Version=2010-12-01");
-    let headers = [
-        "Content-Type: application/x-www-form-urlencoded",
-        "Authorization: AWS4-HMAC-SHA256 Credential=testing/20240229/us-east-1/ses/aws4_request",
-    ];
-    http(&server("WATERSHED_TEST_AWS"), "POST", "/", &headers, &body).await;
+    verify_sender(&sender).await;
     world
         .run()
         .await
@@ -226,8 +221,30 @@ async fn sentry_is_there_for_every_pipeline_and_none_is_not_set() {
     assert!(heard.lock().unwrap()[0].1.contains("pc-reserve"));
     world.set("SENTRY_DSN", "none");
     world.run().await.expect(0);
+    // It is told with all other faults, and by mail as they are.
     world.set("SENTRY_DSN", "nonsense");
-    world.run().await.expect(3).says("SENTRY_DSN: it is no DSN");
+    world.set("PATRONS_PER_FILE", "few");
+    let mails = world.mails().len();
+    let ended = world.run().await.expect(3);
+    ended.says("2 settings to fix");
+    ended.says("SENTRY_DSN: it is no DSN");
+    assert_eq!(world.mails().len(), mails + 1);
+    let ended = world.program.run(&["check", "patronload"]).await.expect(3);
+    ended.says("SENTRY_DSN: it is no DSN");
+}
+
+/// A Sentry that takes the connection and says nothing does not keep the run from its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentry_that_hangs_does_not_change_how_a_run_ends() {
+    let mut world = World::embedded();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    world.set("SENTRY_DSN", &format!("http://thekey@{address}/17"));
+    world.in_warehouse("DROP TABLE LIBRARY_STUDENT").await;
+    let ended = world.run().await.expect(3);
+    ended.says("reporting an error to Sentry");
+    ended.says("no such table: LIBRARY_STUDENT");
+    assert!(world.mails()[0].contains("Patronload FAILED"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,7 +267,24 @@ async fn a_connection_test_says_what_it_always_said_and_does_nothing_else() {
         ended.says("Successfully connected to the data warehouse, version: PostgreSQL");
     }
     assert!(world.mails().is_empty());
-    world.set("DATA_WAREHOUSE_URL", "sqlite:absent.db");
+    // With all settings it needs no more of them, and touches nothing of what they name.
+    let mut world = World::embedded_to_s3().await;
+    world.add(STAFF, &[(NAME, "STAFF1")]).await;
+    let (bad, good) = ("sqlite:absent.db", "sqlite:sources/warehouse.db");
+    for key in ["patronload/staff_old.zip", "patronload/staff_old.zip.part"] {
+        world.put(key, b"old").await;
+    }
+    for (url, code) in [(good, 0), (bad, 3)] {
+        world.set("DATA_WAREHOUSE_URL", url);
+        let before = world.stored().await;
+        world
+            .program
+            .run(&["run", "patronload", "-t"])
+            .await
+            .expect(code);
+        assert_eq!(world.stored().await, before);
+        assert!(world.mails().is_empty() && world.dead_letters().is_empty());
+    }
     world
         .program
         .run(&["run", "patronload", "-t"])
@@ -394,7 +428,6 @@ async fn another_institution_has_another_yaml() {
     world.run().await.expect(3).says("reading absent.yaml");
 }
 
-/// The settings of the old program, as they stand in its deployment. Nobody answers at this host.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_told_all_at_once() {
     let mut world = World::embedded();
@@ -419,8 +452,46 @@ async fn settings_are_told_all_at_once() {
     ] {
         world.set(name, text);
     }
+    for (name, text) in [
+        ("AS_OF", "9999-12-01"),
+        ("MAIL_URL", "mailto:nobody@mit.example"),
+    ] {
+        world.set(name, text);
+    }
     let ended = world.run().await.expect(3);
+    ended.says("AS_OF (environment): patrons' dates would lie behind the year 9999");
+    ended.says("MAIL_URL (environment): opening the mail: a URL of unknown form (expected ses:");
     ended.says("a bucket without a prefix is not cleared");
     ended.says("OUTPUT_URL (environment) contradicts S3_BUCKET_NAME (environment)");
     ended.says("reading `nobody` as the address of a mail");
+}
+
+/// A place that is none is told with its setting, and before anybody is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_are_looked_at_before_anybody_is_read() {
+    for (name, text, words) in [
+        (
+            "MAIL_URL",
+            "smtp://",
+            "MAIL_URL (environment): reading the URL of the mail",
+        ),
+        (
+            "OUTPUT_URL",
+            "s3://bucket",
+            "OUTPUT_URL (environment): `s3://bucket`: expected file:dir or",
+        ),
+        (
+            "OUTPUT_URL",
+            "ftp://x/y",
+            "OUTPUT_URL (environment): `ftp://x/y`: expected file:dir or",
+        ),
+    ] {
+        let mut world = World::embedded();
+        world.put("patronload/staff_old.zip", b"old").await;
+        world.set(name, text);
+        let ended = world.run().await.expect(3);
+        ended.says(words);
+        assert!(!ended.stderr.contains("rows read"), "{}", ended.stderr);
+        assert_eq!(world.stored().await, ["patronload/staff_old.zip"]);
+    }
 }

@@ -282,7 +282,7 @@ in_every_warehouse! {
         // The same name, but for what is dropped: it would be the same primary id.
         world.add(STAFF, &[(NAME, "BELL")]).await;
         // Nothing is left of this one, and Alma takes no patron without a name.
-        world.add(STAFF, &[(NAME, "\u{7}\u{8}")]).await;
+        world.add(STAFF, &[(NAME, "\u{7}\u{8}"), ("EMAIL_ADDRESS", "zerlina.quux@mit.example"), ("LEGAL_LAST_NAME", "Quillfeather")]).await;
         let ended = world.run().await.expect(6);
         ended.says("staff: 3 rows read, 1 patrons written, 1 skipped, 1 set aside");
         ended.says("staff: 5 characters dropped that XML forbids");
@@ -295,6 +295,46 @@ in_every_warehouse! {
         let letters = world.dead_letters();
         assert_eq!(letters.len(), 1);
         assert_eq!(letters[0]["reason"], "column KRB_NAME_UPPERCASE: expected characters that XML can hold");
+    }
+
+    // What is dropped can leave nothing: such a text is an empty one.
+    async fn a_text_of_control_characters_alone_is_empty(world) {
+        let staff = ["EMAIL_ADDRESS", "LIBRARY_ID", "OFFICE_ADDRESS", "OFFICE_PHONE", "ORG_UNIT_TITLE", "LIBRARY_PERSON_TYPE"];
+        let mut values = vec![(NAME, "STAFF1")];
+        values.extend(staff.map(|column| (column, "\u{7}\u{1f}")));
+        world.add(STAFF, &values).await;
+        world.add(STUDENTS, &[(NAME, "STUDENT1"), ("OFFICE_PHONE", "\u{7}"), ("TERM_PHONE1", "6175550001"), ("TERM_STREET1", "\u{7}")]).await;
+        world.add(STUDENTS, &[(NAME, "STUDENT2"), ("LIBRARY_ID", "NONE\u{7}")]).await;
+        let ended = world.run().await.expect(0);
+        ended.says("staff: 12 characters dropped that XML forbids");
+        let user = &world.users("staff").await["STAFF1@MIT.EDU"];
+        assert!(!user.contains_key("contact_info/emails/email"));
+        assert_eq!(identifiers(user), [("02", "")]);
+        assert_eq!(text(user, LINE1), "NO ADDRESS ON FILE IN DATA WAREHOUSE");
+        assert!(phones(user).is_empty());
+        assert_eq!(described(user, DEPARTMENT), ("ZQ", Some("Unknown")));
+        assert_eq!(described(user, GROUP), ("", Some("")));
+        let users = world.users("student").await;
+        let user = &users["STUDENT1@MIT.EDU"];
+        assert_eq!(phones(user), [("office", "617-555-0001")]);
+        assert_eq!(text(user, LINE1), "NO ADDRESS ON FILE IN DATA WAREHOUSE");
+        assert_eq!(identifiers(&users["STUDENT2@MIT.EDU"]), [("02", "")]);
+    }
+
+    // 5.3: the bytes, which a parser would not tell: declaration, empty elements, escapes.
+    async fn the_bytes_of_a_file(world) {
+        world.add(STAFF, &[(NAME, "STAFF1"), ("LEGAL_FIRST_NAME", "<&>\"'"), ("ORG_UNIT_TITLE", "<&>\"")]).await;
+        world.run().await.expect(0);
+        for kind in ["staff", "student"] {
+            let bytes = world.only_file(kind).await.bytes;
+            assert!(bytes.starts_with("<?xml version=\"1.0\" encoding=\"utf-8\"?><userRecords>"), "{kind}");
+            assert!(!bytes.contains("/>"), "{kind}");
+        }
+        let bytes = world.only_file("staff").await.bytes;
+        for words in ["<first_name>&lt;&amp;&gt;\"'</first_name>", "<middle_name></middle_name>", "<gender desc=\"\"></gender>",
+            "<statistic_category desc=\"&lt;&amp;&gt;&quot;\">ZQ</statistic_category>"] {
+            assert!(bytes.contains(words), "{words}");
+        }
     }
 
     // 5.3.7
@@ -338,10 +378,15 @@ fn canonical(xml: &str) -> String {
 async fn month_ends_and_leap_days() {
     let mut world = World::embedded();
     world.add(STAFF, &[(NAME, "A")]).await;
+    // Days are those of UTC, wherever the machine stands.
+    world.set("TZ", "Pacific/Kiritimati");
     for (now, expires, purged) in [
         ("2023-08-31 12:00:00Z", "2024-02-29Z", "2026-02-28Z"),
         ("2024-02-29 12:00:00Z", "2024-08-29Z", "2026-08-29Z"),
         ("2023-12-31 23:59:59Z", "2024-06-30Z", "2026-06-30Z"),
+        ("2024-08-31 12:00:00Z", "2025-02-28Z", "2027-02-28Z"),
+        ("2025-08-30 12:00:00Z", "2026-02-28Z", "2028-02-29Z"),
+        ("2025-03-31 12:00:00Z", "2025-09-30Z", "2027-09-30Z"),
         // In UTC it is tomorrow.
         ("2023-12-31 23:00:00-05", "2024-07-01Z", "2026-07-01Z"),
     ] {
@@ -350,6 +395,10 @@ async fn month_ends_and_leap_days() {
         let user = &world.users("staff").await["A@MIT.EDU"];
         assert_eq!(text(user, "expiry_date"), expires, "{now}");
         assert_eq!(text(user, "purge_date"), purged, "{now}");
+    }
+    let mails = world.mails();
+    for (mail, day) in mails.iter().zip(["2023-08-31", "2024-02-29", "2023-12-31"]) {
+        assert!(mail.contains(&format!("file creation {day}")), "{mail}");
     }
 }
 
@@ -393,7 +442,11 @@ async fn department_codes() {
 async fn a_record_that_cannot_be_read_is_set_aside() {
     let mut world = World::embedded();
     world.add_many(STAFF, "GOOD", 20).await;
-    let sql = "INSERT INTO LIBRARY_EMPLOYEE (KRB_NAME_UPPERCASE, OFFICE_PHONE) VALUES ('BAD', x'ff');
+    for hidden in ["ZERLINAQUUX", "zerlina.quux@mit.example"] {
+        world.program.hidden.push(hidden.into());
+    }
+    let sql = "INSERT INTO LIBRARY_EMPLOYEE (KRB_NAME_UPPERCASE, EMAIL_ADDRESS, OFFICE_PHONE)
+        VALUES ('ZERLINAQUUX', 'zerlina.quux@mit.example', x'ff');
         INSERT INTO LIBRARY_EMPLOYEE (KRB_NAME_UPPERCASE, APPOINTMENT_END_DATE, POSITION_TITLE) VALUES ('ODD', x'ff', x'ff');";
     world.in_warehouse(sql).await;
     let ended = world.run().await.expect(6);

@@ -59,6 +59,7 @@ pub struct XmlFile {
     pub name: String,
     pub deflated: bool,
     pub canonical: String,
+    pub bytes: String,
     pub users: Vec<User>,
 }
 

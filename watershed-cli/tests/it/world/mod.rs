@@ -18,7 +18,7 @@ use watershed::retry::Policy;
 use crate::fixture::{self, Patron, RANGES, REDSHIFT, SIERRA, Stored};
 use crate::program::{Ended, Program};
 use servers::{Servers, empty_sierra};
-pub use servers::{connect, http, own_name, server};
+pub use servers::{connect, http, own_name, server, verify_sender};
 
 pub const SALT: &str = "$2b$04$GoldenTestSaltForNYPLu";
 pub const SCHEMA: &str = include_str!("../../../src/pipelines/patron_info/PatronInfo.avsc");

@@ -207,3 +207,13 @@ async fn serve_schema(answer: SchemaAnswer) -> String {
     tokio::spawn(async move { axum::serve(listener, app).await });
     format!("http://{address}/api/v0.1/current-schemas/PatronInfo")
 }
+
+/// Lets SES (moto) know a sender.
+pub async fn verify_sender(sender: &str) {
+    let body = format!("Action=VerifyEmailIdentity&EmailAddress={sender}&Version=2010-12-01");
+    let headers = [
+        "Content-Type: application/x-www-form-urlencoded",
+        "Authorization: AWS4-HMAC-SHA256 Credential=testing/20240229/us-east-1/ses/aws4_request",
+    ];
+    http(&server("WATERSHED_TEST_AWS"), "POST", "/", &headers, &body).await;
+}

@@ -7,14 +7,17 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::connectors::aws::chain;
 use crate::connectors::http::{connects, install_tls_provider};
 use crate::error::{Error, OrFail as _, Remedy, Result};
 use crate::privacy::Secret;
 use crate::retry::{Policy, retry};
 
-/// Time of each step of the conversation with the server.
-const STEP: Duration = Duration::from_secs(60);
+/// Time to connect.
+const CONNECT: Duration = Duration::from_secs(60);
+
+/// Time of a whole conversation with the server, connecting included. The library limits nothing
+/// but the connecting, and a server that hangs would hold a run up until `Policy::each`.
+const CONVERSATION: Duration = Duration::from_secs(120);
 
 /// A mail server.
 #[derive(Clone)]
@@ -75,7 +78,7 @@ impl Smtp {
         let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(&host)
             .port(port)
             .tls(tls)
-            .timeout(Some(STEP));
+            .timeout(Some(CONNECT));
         if let Some((user, password)) = login {
             transport = transport.credentials(Credentials::new(user, password));
         }
@@ -83,7 +86,7 @@ impl Smtp {
             transport: transport.build(),
             host,
             port,
-            policy,
+            policy: policy.each(CONVERSATION),
         })
     }
 
@@ -99,7 +102,7 @@ impl Smtp {
                 } else {
                     Remedy::FixAccess
                 };
-                Error::new(remedy, &*what).caused_by(chain(&cause))
+                Error::new(remedy, &*what).caused_by(cause.to_string())
             })
         })
         .await

@@ -5,6 +5,7 @@ mod upload;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,8 @@ impl<S: ObjectStore + MultipartStore> Store for S {}
 pub struct Stored {
     /// Its name, relative to the folder.
     pub name: String,
-    /// What tells this very file from a later one of its name: an ETag; nothing for local files.
+    /// What tells this very file from a later one of its name: an ETag, or what the file system
+    /// knows of a local file. Nothing in a list of local files.
     pub tag: Option<String>,
 }
 
@@ -138,7 +140,15 @@ impl Folder {
                 tag,
             };
             match &self.backend {
-                Backend::Local(folder) => Ok(folder.join(name).exists().then(|| stored(None))),
+                Backend::Local(folder) => {
+                    let path = folder.join(name);
+                    let looked = off_the_async_threads(&what, move || match fs::metadata(&path) {
+                        Ok(file) => Ok(Some(local_tag(&file))),
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                        Err(error) => Err(error),
+                    });
+                    Ok(looked.await?.map(|tag| stored(Some(tag))))
+                }
                 Backend::Store { store, prefix, .. } => {
                     match store.head(&below(prefix, name)).await {
                         Ok(found) => Ok(Some(stored(found.e_tag))),
@@ -265,9 +275,13 @@ impl fmt::Debug for Folder {
     }
 }
 
+/// The key of a file, as it is: `Path::join` would write some characters in another way, and name
+/// an object that is not there.
 fn below(prefix: &Path, name: &str) -> Path {
-    let parts = name.split('/');
-    parts.fold(prefix.clone(), |path, part| path.join(part))
+    Path::parse(format!("{prefix}/{name}")).unwrap_or_else(|_| {
+        let parts = name.split('/');
+        parts.fold(prefix.clone(), |path, part| path.join(part))
+    })
 }
 
 async fn local_files(folder: PathBuf, what: &str) -> Result<Vec<Stored>> {
@@ -281,8 +295,10 @@ async fn local_files(folder: PathBuf, what: &str) -> Result<Vec<Stored>> {
                 Err(error) => return Err(error),
             };
             for entry in entries {
-                let path = entry?.path();
-                if path.is_dir() {
+                let entry = entry?;
+                let path = entry.path();
+                // Not through a link: what lies behind it is none of this folder.
+                if entry.file_type()?.is_dir() {
                     folders.push(path);
                 } else if let Some(name) = name_below(&folder, &path) {
                     found.push(Stored { name, tag: None });
@@ -298,6 +314,12 @@ async fn local_files(folder: PathBuf, what: &str) -> Result<Vec<Stored>> {
 /// Nothing for a name that is not UTF-8: it is none of ours.
 fn name_below(folder: &FilePath, path: &FilePath) -> Option<String> {
     Some(path.strip_prefix(folder).ok()?.to_str()?.to_owned())
+}
+
+/// Number, length and time of the last change.
+fn local_tag(file: &fs::Metadata) -> String {
+    let (seconds, nanoseconds) = (file.mtime(), file.mtime_nsec());
+    format!("{}-{}-{seconds}.{nanoseconds:09}", file.ino(), file.len())
 }
 
 fn remove_local(paths: &[PathBuf]) -> io::Result<()> {

@@ -10,7 +10,7 @@ use object_store::multipart::PartId;
 use object_store::{MultipartId, ObjectStoreExt as _};
 use tokio::task::JoinSet;
 
-use super::{Backend, Folder, Stored, below, remove_local};
+use super::{Backend, Folder, Stored, below, local_tag, remove_local};
 use crate::connectors::objects::local::{off_the_async_threads, sync_folder};
 use crate::connectors::objects::store_error;
 use crate::error::{Error, Remedy, Result};
@@ -143,10 +143,10 @@ impl Upload {
                         _ => create(&path)?,
                     };
                     file.sync_all()?;
-                    sync_folder(&path)
+                    sync_folder(&path)?;
+                    Ok(Some(local_tag(&file.metadata()?)))
                 })
-                .await?;
-                None
+                .await?
             }
             (
                 State::Parts {
@@ -210,13 +210,17 @@ impl Upload {
     }
 }
 
+/// Makes a new file, and never writes into one of the same name that somebody else may be writing.
 fn create(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     OpenOptions::new()
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .write(true)
         .mode(0o600)
         .open(path)
