@@ -28,12 +28,13 @@ use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::{Encoder, fetch_schema};
 use watershed::pipeline::Cursor as _;
 use watershed::settings::Settings;
+use watershed::time::format_wall_time;
 
 use super::databases::{self, SIERRA};
 use super::sending::Sending;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
 use crate::service;
-use cursor::{SessionCursor, format_wall_time};
+use cursor::SessionCursor;
 use envisionware::Envisionware;
 use record::PcReserve;
 use redshift::Redshift;

@@ -322,6 +322,29 @@ in_both_worlds! {
         // The key belongs to the time that it stood beside.
         world.run(&["state", "set", "pc-reserve", "pcr_date_time=2024-06-02 10:00:00"]).await.expect(0);
         assert_eq!(world.state().await.get("pcr_key"), None);
+        // As the program writes them, whichever way a person does.
+        world.run(&["state", "set", "pc-reserve", "pcr_date_time=2024-06-01T10:00:00.5 +0000", "pcr_key= 007"]).await.expect(0);
+        assert_eq!(world.cursor().await, (json!("2024-06-01 10:00:00.500000"), json!("7")));
+    }
+
+    // What the next run could not read is refused at once.
+    async fn a_person_cannot_set_what_is_no_cursor(world) {
+        world.start_at(MAY, "0").await;
+        let before = world.state_text().await;
+        for (member, expected) in [
+            ("pcr_date_time=soon", "expected a time without a zone"),
+            ("pcr_date_time=2024-06-01 10:00:00-04:00", "expected a time without a zone"),
+            ("pcr_date_time=", "expected a time without a zone"),
+            ("pcr_key=many", "expected a whole number"),
+            ("pcr_key=9223372036854775808", "expected a whole number"),
+            ("pcr_key=", "expected a whole number"),
+        ] {
+            let (name, text) = member.split_once('=').unwrap();
+            let set = ["state", "set", "pc-reserve", "pcr_date_time=2024-06-02", member];
+            let ended = world.run(&set).await.expect(3);
+            ended.says(&format!("setting {name} to `{text}` in the state of pc-reserve")).says(expected);
+            assert_eq!(world.state_text().await, before, "{member}");
+        }
     }
 }
 
