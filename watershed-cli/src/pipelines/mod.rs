@@ -75,6 +75,8 @@ pub struct Job {
     /// Members with a tie-break, and the member that holds it: a person who sets the one means
     /// the whole instant, and removes the other.
     pub tie_breaks: &'static [(&'static str, &'static str)],
+    /// Further members of its state document that the program alone writes.
+    pub own_members: &'static [&'static str],
     /// Runs it once.
     pub run: for<'a> fn(&'a Settings, &'a Options) -> LocalBoxFuture<'a, Outcome>,
     /// Runs it as a service, where it does more between its passes than to wait; without it, `run` is

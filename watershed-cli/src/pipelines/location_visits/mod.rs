@@ -67,6 +67,7 @@ pub const JOB: Job = Job {
     state: settings::STATE,
     tie_breaks: &[],
     run: |settings, options| run(settings, options).boxed_local(),
+    own_members: &[recovery::MEMBER],
     serve: None,
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),

@@ -56,6 +56,7 @@ pub const JOB: Job = Job {
     modes: &[MODE],
     state: &[],
     tie_breaks: &[],
+    own_members: &[],
     run: |settings, options| run(settings, options).boxed_local(),
     serve: Some(|settings, options, service| serve(settings, options, service).boxed_local()),
     check: |settings| check(settings).boxed_local(),

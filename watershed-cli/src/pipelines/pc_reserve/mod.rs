@@ -64,6 +64,7 @@ pub const JOB: Job = Job {
     modes: &["sessions"],
     state: settings::STATE,
     tie_breaks: &[(cursor::AT, cursor::KEY)],
+    own_members: &[],
     run: |settings, options| run(settings, options).boxed_local(),
     serve: None,
     check: |settings| check(settings).boxed_local(),

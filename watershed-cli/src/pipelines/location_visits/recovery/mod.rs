@@ -24,6 +24,7 @@ use watershed::error::Result;
 use watershed::pipeline::{Delivered, Transformed};
 
 use super::visit::Visit;
+pub use ledger::MEMBER;
 use ledger::{Fruitless, Ledger};
 use mend::{Mending, mend};
 pub use plan::{Ask, SiteDay, Window};

@@ -46,6 +46,24 @@ in_both_worlds! {
         assert_eq!(world.fresh().await, ["aa 1 06-15 09:00 3 healthy", "ab 1 06-15 09:00 0 unhealthy", "ac 1 06-15 09:00 0 unhealthy"]);
     }
 
+    // What a run has tried is the program's own, and goes with the rest of it.
+    async fn a_reset_begins_the_recovery_anew(world) {
+        world.prepare().await;
+        world.row("aa", (Some(1), "09:00:00", false, true, 0)).await;
+        for asked in [1, 1, 1, 0] {
+            world.poll().await.expect(0);
+            assert_eq!(world.asked().len(), asked);
+        }
+        let in_vain = &world.state().await["recovery"]["in_vain"];
+        assert_eq!(in_vain[DAY]["aa"]["tries"], 3);
+        world.program.run(&["state", "reset", "location-visits"]).await.expect(0);
+        let left: Vec<String> = world.state().await.keys().cloned().collect();
+        assert_eq!(left, ["theirs", "saved_by"]);
+        world.program.run(&["state", "set", "location-visits", "last_poll_date=2024-06-30"]).await.expect(0);
+        world.poll().await.expect(0);
+        assert_eq!(world.asked(), ["site/aa 2024-06-15"]);
+    }
+
     async fn requests_are_left_for_the_next_poll(world) {
         world.prepare().await;
         for id in ["aa", "ab", "ac", "ad"] {
