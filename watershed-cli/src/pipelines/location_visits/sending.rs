@@ -66,9 +66,7 @@ impl Sending {
     pub async fn send(&self, visits: &[Visit], recovered: bool) -> Result<Delivered> {
         if let Some(show) = &self.show {
             let records = visits.iter().map(|visit| self.sent(visit, recovered));
-            show.lock()
-                .expect("no holder panics")
-                .extend(records.map(|sent| self.generation.json(sent)));
+            show.add(records.map(|sent| self.generation.json(sent)));
         }
         let mut delivered = Delivered::default();
         for chunk in visits.chunks(CHUNK) {

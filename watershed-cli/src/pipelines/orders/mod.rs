@@ -88,7 +88,7 @@ async fn show_sample(settings: &Settings, show: &Shown) -> Outcome {
     let rows = async { sample::rows(&Config::read(settings, true)?).await };
     match rows.await {
         Ok(rows) => {
-            show.lock().expect("no holder panics").extend(rows);
+            show.add(rows.into_iter());
             Outcome::stopped()
         }
         Err(error) => Outcome::failed(error),
