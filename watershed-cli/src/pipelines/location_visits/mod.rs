@@ -14,6 +14,7 @@ mod all_sites;
 mod cursor;
 mod demo;
 mod hours;
+mod metrics;
 mod record;
 mod recovery;
 mod sending;
@@ -123,6 +124,7 @@ async fn prepare<'a>(
     tell: &'a (dyn Fn(&Report) + Sync),
 ) -> Result<(House, Run<'a>)> {
     let config = Config::read(settings)?;
+    metrics::begin();
     config.say_level();
     let poller = &config.poller;
     let aws = poller.aws().await;

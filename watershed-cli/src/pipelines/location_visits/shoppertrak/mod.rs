@@ -22,6 +22,7 @@ use watershed::privacy::Secret;
 
 pub(super) use document::Reading;
 
+use super::metrics;
 use document::{Document, NotXml};
 use folder::Folder;
 use web::Web;
@@ -232,6 +233,7 @@ impl ShopperTrak {
                 tries + 1,
                 patience.tries,
             );
+            metrics::waiting(patience.wait);
             sleep(patience.wait).await;
         }
     }
@@ -289,9 +291,11 @@ impl ShopperTrak {
         let allowance = self.patience.allowance;
         let counted = |made| allowance.is_none_or(|most| made < most).then_some(made + 1);
         let ordering = Ordering::Relaxed;
-        self.requests
-            .fetch_update(ordering, ordering, counted)
-            .is_ok()
+        let counted = self.requests.fetch_update(ordering, ordering, counted);
+        if counted.is_ok() {
+            metrics::requested();
+        }
+        counted.is_ok()
     }
 }
 
