@@ -47,7 +47,7 @@ use record::Generation;
 use recovery::{Ask, Exchange, Recovery, RequestLimit, SiteDay, Tables, Window};
 use sending::Sending;
 use settings::{Config, Redshift};
-use shoppertrak::Question;
+use shoppertrak::{Fault, Question};
 use visit::Visit;
 
 /// This pipeline, as the command line sees it.
@@ -67,8 +67,8 @@ pub const JOB: Job = Job {
     modes: &[AllSites::NAME, recovery::NAME],
     state: settings::STATE,
     tie_breaks: &[],
-    run: |settings, options| run(settings, options).boxed_local(),
     own_members: &[recovery::MEMBER],
+    run: |settings, options| run(settings, options).boxed_local(),
     serve: None,
     check: |settings| check(settings).boxed_local(),
     demo: |folder| demo::prepare(folder).boxed_local(),
@@ -318,7 +318,10 @@ impl Exchange for House {
                     true => tracing::info!("{tried}: {fault}"),
                     false => tracing::error!("{tried}: {fault}"),
                 }
-                return Ok(recovery::Answer::Nothing);
+                return Ok(match fault {
+                    Fault::ServerError(_) => recovery::Answer::ServerError,
+                    _ => recovery::Answer::Nothing,
+                });
             }
         };
         let mut answer = Transformed::default();
