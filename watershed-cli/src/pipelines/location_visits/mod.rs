@@ -31,7 +31,7 @@ use watershed::connectors::aws::Aws;
 use watershed::connectors::http::without_secrets;
 use watershed::connectors::objects::Object;
 use watershed::connectors::sql::Database;
-use watershed::engine::{self, Report, Run, accounts};
+use watershed::engine::{self, Report, Run};
 use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::fetch_schema;
 use watershed::pipeline::{Cursor as _, Delivered, Pipeline as _, Transformed};
@@ -342,8 +342,8 @@ impl Exchange for House {
 
     async fn send(&self, mut visits: Vec<Visit>) -> Result<Delivered> {
         let all = visits.len() as u64;
-        let unfit = self.sending.take_unfit(&mut visits, true);
-        accounts::one_off(recovery::NAME, all, &unfit)?;
+        let of = (recovery::NAME, all, true);
+        let unfit = self.sending.take_unfit(&mut visits, of)?;
         let mut delivered = self.sending.send(&visits, true).await?;
         delivered.set_aside.extend(unfit);
         Ok(delivered)
