@@ -348,6 +348,30 @@ in_both_worlds! {
     }
 }
 
+/// P4: the patron's pseudonym is the key, so that a patron's records stay in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_record_is_its_patron() {
+    let mut world = World::servers().await;
+    world.patron(486_000_000_001, "23334000000001").await;
+    let users = ["23334000000001", "25555000000001"];
+    let sessions: Vec<Session> = (0..)
+        .zip(users)
+        .map(|(i, user)| session(7_710_000 + i, user, "2024-06-01 10:00:00"))
+        .collect();
+    world.sessions(&sessions).await;
+    world.start_at(MAY, "0").await;
+    world.poll().await.expect(0);
+    let records = world.delivered_with_keys().await;
+    let mut keys: Vec<String> = records.into_iter().map(|(key, _)| key).collect();
+    keys.sort();
+    let mut expected = [
+        pseudonym("486000000001").await,
+        pseudonym("barcode 25555000000001").await,
+    ];
+    expected.sort();
+    assert_eq!(keys, expected);
+}
+
 /// Values that a column of MariaDB could not hold are held by SQLite.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_set_aside_by_itself() {
