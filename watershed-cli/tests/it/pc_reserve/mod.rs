@@ -372,6 +372,31 @@ async fn the_key_of_a_record_is_its_patron() {
     assert_eq!(keys, expected);
 }
 
+/// A text's order is that of its time in one form alone. With a zone it once put the cursor behind
+/// sessions that were not read yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_another_form_has_no_place_in_the_order() {
+    let mut world = World::embedded();
+    for at in [
+        "2024-06-01 10:00:00-05",
+        "2024-06-01T10:00:00.000000",
+        "2024-06-01 10:00:00",
+    ] {
+        world.in_envisionware("DELETE FROM strad_bci").await;
+        let keys = 7_700_000..7_700_003;
+        let sessions: Vec<Session> = keys
+            .map(|key| session(key, "4", "2024-06-01 10:00:00"))
+            .collect();
+        world.sessions(&sessions).await;
+        let sql = format!("UPDATE strad_bci SET pcrDateTime = '{at}' WHERE pcrKey = 7700001");
+        world.in_envisionware(&sql).await;
+        world.start_at(MAY, "0").await;
+        let ended = world.poll().await.expect(7);
+        ended.says("its pcrDateTime is not written as 2024-06-14 23:30:00.000000");
+        assert!(world.delivered().await.is_empty(), "{at}");
+    }
+}
+
 /// Values that a column of MariaDB could not hold are held by SQLite.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_set_aside_by_itself() {
