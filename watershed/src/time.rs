@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::civil::{Date, Time};
+use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Span, SpanRelativeTo, Timestamp, Unit};
 
@@ -48,6 +48,33 @@ pub fn parse_date(text: &str) -> Option<Date> {
         && text.as_bytes()[4] == b'-'
         && text.as_bytes()[7] == b'-';
     if form { text.parse().ok() } else { None }
+}
+
+/// Reads a time without a zone: as [`parse_instant`], and a trailing offset of nothing is taken and
+/// means nothing. Another zone is refused, since whoever ignored it would read another time.
+pub fn parse_wall_time(text: &str) -> Option<DateTime> {
+    let text = text.trim();
+    let offset_start = text
+        .get(10..)?
+        .find(['+', '-', 'Z', 'z', 'U'])
+        .map_or(text.len(), |place| place + 10);
+    let (local, offset) = text.split_at(offset_start);
+    let names_no_zone = match offset.strip_prefix(['+', '-']) {
+        Some(digits) => digits.bytes().all(|byte| matches!(byte, b'0' | b':')),
+        None => offset.is_empty(),
+    };
+    let instant = parse_instant(local, &TimeZone::UTC).filter(|_| names_no_zone)?;
+    Some(TimeZone::UTC.to_datetime(instant))
+}
+
+/// A time without a zone: `2024-06-14 23:30:00`; a fraction only when there is one, then of six
+/// digits.
+pub fn format_wall_time(at: DateTime) -> String {
+    let seconds = at.strftime("%Y-%m-%d %H:%M:%S");
+    match at.subsec_nanosecond() / 1000 {
+        0 => seconds.to_string(),
+        micros => format!("{seconds}.{micros:06}"),
+    }
 }
 
 /// Reads a length of time: `15m`, `1h 30m`, `90 seconds`, `PT15M`. A day has 24 hours; nothing is
@@ -165,6 +192,35 @@ mod tests {
             "2024-06-14 23:30:00+1x",
         ] {
             assert_eq!(parse_instant(text, &new_york()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_has_no_zone() {
+        for (text, read) in [
+            ("2024-05-01 00:00:00", "2024-05-01 00:00:00"),
+            ("2024-05-01T10:11:12.5", "2024-05-01 10:11:12.500000"),
+            ("2024-05-01 10:11:12.000001", "2024-05-01 10:11:12.000001"),
+            ("2023-01-01 00:00:00 +0000", "2023-01-01 00:00:00"),
+            ("2023-01-01 00:00:00+00:00", "2023-01-01 00:00:00"),
+            // An hour that New York does not have is still a place in the order.
+            ("2024-03-10 02:30:00", "2024-03-10 02:30:00"),
+            ("2024-05-01", "2024-05-01 00:00:00"),
+        ] {
+            let at = parse_wall_time(text).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(format_wall_time(at), read, "{text}");
+        }
+        for text in [
+            "",
+            "yesterday",
+            "2024-05-01 00:00:00-04",
+            "2024-05-01 00:00:00-04:00",
+            "2024-05-01 00:00:00 -0400",
+            "2024-05-01T00:00:00Z",
+            "2024-05-01 00:00:00 UTC",
+            "2024-05-01 00:00:00 EST",
+        ] {
+            assert_eq!(parse_wall_time(text), None, "{text}");
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) async fn sample(job: &'static Job, args: SampleArgs) -> Result<u8> {
     ];
     let settings = sources::gather(job, &args.settings, &flags).await?;
     run::log_to_stderr(job, &settings, &MultiProgress::new());
-    let shown = Shown::default();
+    let shown = Shown::first(args.rows);
     let options = Options {
         dry_run: true,
         only: args.only,
@@ -25,27 +25,29 @@ pub(super) async fn sample(job: &'static Job, args: SampleArgs) -> Result<u8> {
     };
     let outcome = (job.run)(&settings, &options).await;
     outcome.result?;
-    let records = shown.lock().expect("no holder panics");
-    screen::print(&rows(&records, args.rows));
+    let (records, others) = shown.take();
+    screen::print(&rows(&records, others));
     Ok(0)
 }
 
-fn rows(records: &[Json], most: usize) -> String {
+fn rows(records: &[Json], others: usize) -> String {
     let Some(Json::Object(first)) = records.first() else {
-        return "no records\n".into();
+        return match others {
+            0 => "no records\n".into(),
+            others => format!("{others} records\n"),
+        };
     };
     let names: Vec<&str> = first.keys().map(String::as_str).collect();
     let mut table = screen::table(&names);
-    for record in records.iter().take(most) {
+    for record in records {
         table.add_row(names.iter().map(|name| match &record[*name] {
             Json::Null => "–".to_owned(),
             Json::String(text) => text.clone(),
             value => value.to_string(),
         }));
     }
-    let more = records.len().saturating_sub(most);
-    let rest = if more > 0 {
-        format!("and {more} more\n")
+    let rest = if others > 0 {
+        format!("and {others} more\n")
     } else {
         String::new()
     };

@@ -7,7 +7,9 @@ use watershed::error::{Error, Remedy, Result};
 use watershed::retry::Policy;
 use watershed::settings::{Kind, Setting, Settings};
 use watershed::state::{Members, State};
-use watershed::time::{format_instant, parse_date, parse_instant};
+use watershed::time::{
+    format_instant, format_wall_time, parse_date, parse_instant, parse_wall_time,
+};
 
 use super::args::StateAction;
 use super::{find, screen, sources};
@@ -54,6 +56,7 @@ pub(super) async fn state(action: StateAction) -> Result<u8> {
             let own = job.state.iter().map(|member| member.name);
             let own: Vec<&str> = own
                 .chain(job.tie_breaks.iter().map(|(_, tie_break)| *tie_break))
+                .chain(job.own_members.iter().copied())
                 .collect();
             state
                 .save(|members| members.retain(|name, _| !own.contains(&name.as_str())))
@@ -112,9 +115,15 @@ fn changes(job: &Job, pairs: &[(String, String)], zone: &TimeZone) -> Result<Mem
 }
 
 fn written(member: &Setting, text: &str, zone: &TimeZone) -> Option<String> {
-    match member.kind {
+    match &member.kind {
         Kind::Instant => parse_instant(text, zone).map(|instant| format_instant(instant, zone)),
         Kind::Date => parse_date(text).map(|date| date.to_string()),
+        Kind::WallTime => parse_wall_time(text).map(format_wall_time),
+        Kind::Integer(range) => {
+            let number = text.trim().parse().ok();
+            let number = number.filter(|number| range.contains(number))?;
+            Some(number.to_string())
+        }
         _ => Some(text.to_owned()),
     }
 }

@@ -75,6 +75,8 @@ pub struct Job {
     /// Members with a tie-break, and the member that holds it: a person who sets the one means
     /// the whole instant, and removes the other.
     pub tie_breaks: &'static [(&'static str, &'static str)],
+    /// Further members of its state document that the program alone writes.
+    pub own_members: &'static [&'static str],
     /// Runs it once.
     pub run: for<'a> fn(&'a Settings, &'a Options) -> LocalBoxFuture<'a, Outcome>,
     /// Runs it as a service, where it does more between its passes than to wait; without it, `run` is
@@ -136,8 +138,41 @@ pub struct Options {
 /// What is called with a report.
 pub type Tell = Box<dyn Fn(&Report) + Send + Sync>;
 
-/// Records on their way to the screen.
-pub type Shown = Arc<Mutex<Vec<Json>>>;
+/// Records on their way to the screen: the first ones, and how many there are in all. A page may
+/// have hundreds of thousands.
+#[derive(Clone)]
+pub struct Shown(Arc<Mutex<Sampled>>);
+
+struct Sampled {
+    /// Records that are kept.
+    most: usize,
+    first: Vec<Json>,
+    all: usize,
+}
+
+impl Shown {
+    /// Keeps the first `most` records.
+    pub fn first(most: usize) -> Shown {
+        let (first, all) = (Vec::new(), 0);
+        Shown(Arc::new(Mutex::new(Sampled { most, first, all })))
+    }
+
+    /// Adds records, of which only those that are kept are made.
+    pub fn add(&self, records: impl ExactSizeIterator<Item = Json>) {
+        let mut sampled = self.0.lock().expect("no holder panics");
+        sampled.all += records.len();
+        let room = sampled.most - sampled.first.len();
+        sampled.first.extend(records.take(room));
+    }
+
+    /// The records that are kept, and how many others there are.
+    pub fn take(&self) -> (Vec<Json>, usize) {
+        let mut sampled = self.0.lock().expect("no holder panics");
+        let first = std::mem::take(&mut sampled.first);
+        let others = sampled.all - first.len();
+        (first, others)
+    }
+}
 
 impl Options {
     /// Tells how far the run is.
@@ -212,4 +247,25 @@ pub struct Checked {
     pub system: &'static str,
     /// Its version, or what to fix.
     pub found: Result<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_sample_only_the_records_that_are_shown_are_made() {
+        let shown = Shown::first(3);
+        let records = |from: i64, to: i64| {
+            let made = |number| {
+                assert!(number < 3, "nobody sees {number}");
+                Json::from(number)
+            };
+            Vec::from_iter(from..to).into_iter().map(made)
+        };
+        shown.add(records(0, 2));
+        shown.add(records(2, 768_000));
+        shown.add(records(768_000, 768_001));
+        assert_eq!(shown.take(), ([0, 1, 2].map(Json::from).into(), 767_998));
+    }
 }

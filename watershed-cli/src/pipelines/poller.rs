@@ -294,6 +294,8 @@ impl PollerConfig {
         options: &'a Options,
         tell: &'a (dyn Fn(&Report) + Sync),
     ) -> Result<(Run<'a>, bool)> {
+        // First the state: where dead letters have no place of their own, theirs is made of its.
+        let object = self.state_object(aws)?;
         let dead_letters = Object::open(&self.dead_letters, aws, self.policy.clone())?;
         let run = |state, dead_letters| Run {
             state,
@@ -308,7 +310,7 @@ impl PollerConfig {
         } else {
             DeadLetters::new(&dead_letters, pipeline, &self.run)
         };
-        let Some(object) = self.state_object(aws)? else {
+        let Some(object) = object else {
             return Ok((run(State::in_memory(Members::new()), letters), true));
         };
         let token = format!("{}-{:08x}", self.run, fastrand::u32(..));

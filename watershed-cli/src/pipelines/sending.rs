@@ -60,9 +60,7 @@ impl Sending {
     /// Sends the records; the key of each subject keeps its records in order (P4).
     pub async fn deliver<R: Subject>(&self, outputs: Vec<Outgoing<R>>) -> Result<Delivered> {
         if let Some(show) = &self.show {
-            show.lock()
-                .expect("no holder panics")
-                .extend(outputs.iter().map(|out| out.record.to_json()));
+            show.add(outputs.iter().map(|out| out.record.to_json()));
         }
         let records = outputs.iter().map(|out| StreamRecord {
             key: out.record.subject().to_string(),

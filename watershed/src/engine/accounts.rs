@@ -54,16 +54,24 @@ pub fn one_off(mode: &str, all: u64, set_aside: &[DeadLetter]) -> Result<()> {
         *reasons.entry(&letter.reason).or_default() += 1;
     }
     match reasons.into_iter().max_by_key(|(_, number)| *number) {
-        Some((reason, number))
-            if all > 1 && (number == all || (number >= 10 && number * 10 > all)) =>
-        {
-            let what = format!("setting aside {number} of the {all} records of a page of {mode}");
-            Err(Error::new(Remedy::FixSettings, what).caused_by(reason).with_hint(
-                "so many for one reason are a changed source or schema; nothing of the page was sent, and the cursor was not moved",
-            ))
-        }
-        _ => Ok(()),
+        Some((reason, number)) => few(mode, all, number, reason),
+        None => Ok(()),
     }
+}
+
+/// [`one_off`] of one reason: whoever knows the number before the letters are made need not make
+/// them, which are many times their records.
+///
+/// # Errors
+/// [`Remedy::FixSettings`] with the reason.
+pub fn few(mode: &str, all: u64, number: u64, reason: &str) -> Result<()> {
+    if all > 1 && (number == all || (number >= 10 && number * 10 > all)) {
+        let what = format!("setting aside {number} of the {all} records of a page of {mode}");
+        return Err(Error::new(Remedy::FixSettings, what).caused_by(reason).with_hint(
+            "so many for one reason are a changed source or schema; nothing of the page was sent, and the cursor was not moved",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

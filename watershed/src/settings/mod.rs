@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 pub use database::{Parts, database_name, database_url};
@@ -29,7 +29,7 @@ use setting::parse_flag;
 use crate::connectors::aws::AwsSettings;
 use crate::error::{Error, Remedy, Result};
 use crate::privacy::Secret;
-use crate::time::{parse_date, parse_duration, parse_instant};
+use crate::time::{parse_date, parse_duration, parse_instant, parse_wall_time};
 
 /// Where settings come from, strongest first.
 // No `Debug`: it would print secrets.
@@ -220,6 +220,11 @@ impl Settings {
     /// A point in time; without an offset it is in `zone`.
     pub fn instant(&self, name: &str, zone: &TimeZone) -> Option<Timestamp> {
         self.text(name).and_then(|text| parse_instant(&text, zone))
+    }
+
+    /// A time without a zone.
+    pub fn wall_time(&self, name: &str) -> Option<DateTime> {
+        self.text(name).and_then(|text| parse_wall_time(&text))
     }
 
     /// A calendar date.

@@ -3,7 +3,7 @@ use std::ops::RangeInclusive;
 
 use jiff::tz::TimeZone;
 
-use crate::time::{parse_date, parse_duration, parse_instant};
+use crate::time::{parse_date, parse_duration, parse_instant, parse_wall_time};
 
 /// The declaration of one setting.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub enum Kind {
     Flag,
     /// An instant as PostgreSQL reads it.
     Instant,
+    /// A time without a zone.
+    WallTime,
     /// `YYYY-MM-DD`.
     Date,
     /// A length of time, longer than nothing.
@@ -77,6 +79,11 @@ impl Setting {
     /// A point in time.
     pub const fn instant(name: &'static str, help: &'static str) -> Setting {
         Setting::new(name, Kind::Instant, help)
+    }
+
+    /// A time without a zone.
+    pub const fn wall_time(name: &'static str, help: &'static str) -> Setting {
+        Setting::new(name, Kind::WallTime, help)
     }
 
     /// A calendar date.
@@ -128,6 +135,7 @@ impl Setting {
             Kind::Integer(range) => text.parse().is_ok_and(|number| range.contains(&number)),
             Kind::Flag => parse_flag(text).is_some(),
             Kind::Instant => parse_instant(text, &TimeZone::UTC).is_some(),
+            Kind::WallTime => parse_wall_time(text).is_some(),
             Kind::Date => parse_date(text).is_some(),
             Kind::Duration => parse_duration(text).is_some(),
             Kind::Zone => TimeZone::get(text).is_ok(),
@@ -141,6 +149,9 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Text => f.write_str("text"),
+            Kind::Integer(range) if *range == (i64::MIN..=i64::MAX) => {
+                f.write_str("a whole number")
+            }
             Kind::Integer(range) if *range.end() == i64::MAX => {
                 write!(f, "a whole number from {}", range.start())
             }
@@ -152,6 +163,7 @@ impl fmt::Display for Kind {
             ),
             Kind::Flag => f.write_str("True or False"),
             Kind::Instant => f.write_str("a point in time such as 2024-06-14 23:30:00-04"),
+            Kind::WallTime => f.write_str("a time without a zone such as 2024-06-14 23:30:00"),
             Kind::Date => f.write_str("a date such as 2024-06-14"),
             Kind::Duration => f.write_str("a length of time such as 15m or 1h 30m"),
             Kind::Zone => f.write_str("the name of a time zone such as America/New_York"),

@@ -93,6 +93,41 @@ async fn a_missing_object_is_nothing_and_no_error() {
 }
 
 #[tokio::test]
+async fn a_folder_is_not_taken_for_an_object() {
+    let folder = tempfile::tempdir().unwrap();
+    let object = in_a_file(&folder, "state.json").await;
+    assert!(!object.exists().await.unwrap());
+    fs::create_dir(folder.path().join("state.json")).unwrap();
+    for error in [
+        object.exists().await.unwrap_err(),
+        object.read().await.unwrap_err(),
+    ] {
+        assert_eq!(error.remedy(), Remedy::FixAccess, "{error:?}");
+    }
+}
+
+/// P5: two runners, of which one has the document by a link.
+#[tokio::test]
+async fn a_link_leads_to_one_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let object = in_a_file(&folder, "real/state.json").await;
+    object.write("{}".into()).await.unwrap();
+    let link = folder.path().join("state.json");
+    std::os::unix::fs::symlink("real/state.json", &link).unwrap();
+    let linked = in_a_file(&folder, "state.json").await;
+    let mut one = State::open(&linked, "one").await.unwrap().unwrap();
+    let mut other = State::open(&object, "other").await.unwrap().unwrap();
+    one.save(|members| drop(members.insert("at".into(), 1.into())))
+        .await
+        .unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let error = other.save(|_| {}).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::StopOtherRunner);
+    let there = fs::read_to_string(folder.path().join("real/state.json")).unwrap();
+    assert_eq!(there, r#"{"at":1,"saved_by":"one"}"#);
+}
+
+#[tokio::test]
 async fn a_missing_bucket_is_not_taken_for_a_missing_object() {
     let aws = aws(&environment("WATERSHED_TEST_AWS")).await;
     let url = format!("s3://{}/state.json", unique("no-such-bucket"));

@@ -69,6 +69,7 @@ impl Pipeline for AllSites<'_> {
 
     async fn transform(&self, readings: Vec<Reading>) -> Result<Transformed<Visit>> {
         let mut transformed = Transformed::default();
+        let all = readings.len() as u64;
         let set_aside = &mut transformed.set_aside;
         let visits = readings.into_iter().filter_map(|reading| {
             let letter = |letter: Box<_>| set_aside.push(*letter);
@@ -81,8 +82,10 @@ impl Pipeline for AllSites<'_> {
         let unhealthy = visits.iter().filter(|visit| !visit.healthy).count();
         transformed.noted.add("unhealthy", unhealthy as u64);
         tracing::trace!(room = "shaped");
-        let unfit = self.sending.take_unfit(&mut visits, false);
-        transformed.set_aside.extend(unfit);
+        let unfit = self
+            .sending
+            .take_unfit(&mut visits, (Self::NAME, all, false));
+        transformed.set_aside.extend(unfit?);
         transformed.outputs = visits;
         Ok(transformed)
     }

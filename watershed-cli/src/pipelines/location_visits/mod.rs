@@ -14,6 +14,7 @@ mod all_sites;
 mod cursor;
 mod demo;
 mod hours;
+mod metrics;
 mod record;
 mod recovery;
 mod sending;
@@ -30,7 +31,7 @@ use watershed::connectors::aws::Aws;
 use watershed::connectors::http::without_secrets;
 use watershed::connectors::objects::Object;
 use watershed::connectors::sql::Database;
-use watershed::engine::{self, Report, Run, accounts};
+use watershed::engine::{self, Report, Run};
 use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::fetch_schema;
 use watershed::pipeline::{Cursor as _, Delivered, Pipeline as _, Transformed};
@@ -46,9 +47,9 @@ use record::Generation;
 use recovery::{Ask, Exchange, Recovery, RequestLimit, SiteDay, Tables, Window};
 use sending::Sending;
 use settings::{Config, Redshift};
-use shoppertrak::Question;
 #[doc(hidden)]
 pub use shoppertrak::read;
+use shoppertrak::{Fault, Question};
 use visit::Visit;
 
 /// This pipeline, as the command line sees it.
@@ -68,6 +69,7 @@ pub const JOB: Job = Job {
     modes: &[AllSites::NAME, recovery::NAME],
     state: settings::STATE,
     tie_breaks: &[],
+    own_members: &[recovery::MEMBER],
     run: |settings, options| run(settings, options).boxed_local(),
     serve: None,
     check: |settings| check(settings).boxed_local(),
@@ -124,6 +126,7 @@ async fn prepare<'a>(
     tell: &'a (dyn Fn(&Report) + Sync),
 ) -> Result<(House, Run<'a>)> {
     let config = Config::read(settings)?;
+    metrics::begin();
     config.say_level();
     let poller = &config.poller;
     let aws = poller.aws().await;
@@ -317,7 +320,10 @@ impl Exchange for House {
                     true => tracing::info!("{tried}: {fault}"),
                     false => tracing::error!("{tried}: {fault}"),
                 }
-                return Ok(recovery::Answer::Nothing);
+                return Ok(match fault {
+                    Fault::ServerError(_) => recovery::Answer::ServerError,
+                    _ => recovery::Answer::Nothing,
+                });
             }
         };
         let mut answer = Transformed::default();
@@ -338,8 +344,8 @@ impl Exchange for House {
 
     async fn send(&self, mut visits: Vec<Visit>) -> Result<Delivered> {
         let all = visits.len() as u64;
-        let unfit = self.sending.take_unfit(&mut visits, true);
-        accounts::one_off(recovery::NAME, all, &unfit)?;
+        let of = (recovery::NAME, all, true);
+        let unfit = self.sending.take_unfit(&mut visits, of)?;
         let mut delivered = self.sending.send(&visits, true).await?;
         delivered.set_aside.extend(unfit);
         Ok(delivered)

@@ -1,6 +1,9 @@
 //! The last room of a day: encoded, sent.
 
+use std::collections::HashMap;
+
 use watershed::connectors::stream::{Stream, StreamRecord};
+use watershed::engine::accounts;
 use watershed::error::Result;
 use watershed::formats::avro::{Encoder, Unfit};
 use watershed::pipeline::{DeadLetter, Delivered};
@@ -30,8 +33,15 @@ pub(super) struct Sending {
 
 impl Sending {
     /// Takes out the visits that do not fit the schema, so that it is known before anything is
-    /// sent.
-    pub fn take_unfit(&self, visits: &mut Vec<Visit>, recovered: bool) -> Vec<DeadLetter> {
+    /// sent. They are some of the `all` records of a page of `mode`.
+    ///
+    /// # Errors
+    /// Those of [`accounts::few`], before any letter is made.
+    pub fn take_unfit(
+        &self,
+        visits: &mut Vec<Visit>,
+        (mode, all, recovered): (&str, u64, bool),
+    ) -> Result<Vec<DeadLetter>> {
         // Of a visit only these can be null, and nothing else about it matters here.
         let mut known: [Option<Result<(), Unfit>>; 16] = Default::default();
         let mut reason = |visit: &Visit| {
@@ -50,6 +60,13 @@ impl Sending {
             };
             known[kind].get_or_insert_with(check).clone().err()
         };
+        let mut numbers: HashMap<String, u64> = HashMap::new();
+        for unfit in visits.iter().filter_map(&mut reason) {
+            *numbers.entry(unfit.to_string()).or_default() += 1;
+        }
+        for (reason, number) in numbers {
+            accounts::few(mode, all, number, &reason)?;
+        }
         let mut letters = Vec::new();
         visits.retain(|visit| match reason(visit) {
             None => true,
@@ -58,7 +75,7 @@ impl Sending {
                 false
             }
         });
-        letters
+        Ok(letters)
     }
 
     /// Sends visits, those of one site in their order (P4). When this returns they are durable
@@ -66,9 +83,7 @@ impl Sending {
     pub async fn send(&self, visits: &[Visit], recovered: bool) -> Result<Delivered> {
         if let Some(show) = &self.show {
             let records = visits.iter().map(|visit| self.sent(visit, recovered));
-            show.lock()
-                .expect("no holder panics")
-                .extend(records.map(|sent| self.generation.json(sent)));
+            show.add(records.map(|sent| self.generation.json(sent)));
         }
         let mut delivered = Delivered::default();
         for chunk in visits.chunks(CHUNK) {
@@ -129,5 +144,55 @@ impl Sending {
             reason,
             record: Some(self.generation.json(self.sent(visit, recovered))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+    use watershed::error::Remedy;
+
+    use super::*;
+
+    /// A changed schema is known by the numbers alone.
+    #[test]
+    fn a_day_that_does_not_fit_is_refused_before_its_letters_are_made() {
+        let schema = include_str!("LocationVisits.avsc");
+        let mut strict: serde_json::Value = serde_json::from_str(schema).unwrap();
+        assert_eq!(strict["fields"][1]["name"], "orbit");
+        strict["fields"][1]["type"] = "int".into();
+        let (encoder, generation) = Generation::encoder(&strict.to_string(), "here").unwrap();
+        let sending = Sending {
+            encoder,
+            generation,
+            stream: Stream::Nowhere("nowhere"),
+            show: None,
+            poll_date: "2024-07-01".into(),
+        };
+        let visit = |orbit| Visit {
+            site: Some("aa".into()),
+            orbit,
+            start: date(2024, 6, 30).at(9, 0, 0, 0),
+            enters: Some(1),
+            exits: None,
+            healthy: true,
+            missing: false,
+        };
+        let day = |unfit: usize| {
+            let mut visits = vec![visit(Some(1)); 99 - unfit];
+            visits.extend(vec![visit(None); unfit]);
+            visits
+        };
+        let take = |visits: &mut Vec<Visit>| sending.take_unfit(visits, ("all-sites", 100, false));
+        let mut visits = day(11);
+        let error = take(&mut visits).unwrap_err();
+        assert_eq!(error.remedy(), Remedy::FixSettings);
+        let words = error.in_one_line();
+        let expected = "setting aside 11 of the 100 records of a page of all-sites: field orbit";
+        assert!(words.starts_with(expected), "{words}");
+        assert_eq!(visits.len(), 99, "none is taken out");
+        let mut visits = day(10);
+        assert_eq!(take(&mut visits).unwrap().len(), 10);
+        assert_eq!(visits.len(), 89);
     }
 }

@@ -56,6 +56,7 @@ pub const JOB: Job = Job {
     modes: &[MODE],
     state: &[],
     tie_breaks: &[],
+    own_members: &[],
     run: |settings, options| run(settings, options).boxed_local(),
     serve: Some(|settings, options, service| serve(settings, options, service).boxed_local()),
     check: |settings| check(settings).boxed_local(),
@@ -87,7 +88,7 @@ async fn show_sample(settings: &Settings, show: &Shown) -> Outcome {
     let rows = async { sample::rows(&Config::read(settings, true)?).await };
     match rows.await {
         Ok(rows) => {
-            show.lock().expect("no holder panics").extend(rows);
+            show.add(rows.into_iter());
             Outcome::stopped()
         }
         Err(error) => Outcome::failed(error),

@@ -69,6 +69,7 @@ pub const JOB: Job = Job {
         ("creation_dt", "creation_after"),
         ("update_dt", "update_after"),
     ],
+    own_members: &[],
     run: |settings, options| run(settings, options).boxed_local(),
     serve: None,
     check: |settings| check(settings).boxed_local(),

@@ -66,6 +66,7 @@ pub const JOB: Job = Job {
     modes: &[],
     state: &[],
     tie_breaks: &[],
+    own_members: &[],
     run: |settings, options| run(settings, options).boxed_local(),
     serve: None,
     check: |settings| check(settings).boxed_local(),

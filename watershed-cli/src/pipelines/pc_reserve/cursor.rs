@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use watershed::error::{Error, Remedy, Result};
 use watershed::pipeline::Cursor;
 use watershed::state::Members;
-use watershed::time::parse_instant;
+use watershed::time::{format_wall_time, parse_wall_time};
 
 /// The last session of a page by its time, and among those of one time by its key. Both members
 /// are those of the old program, so that either goes on where the other stopped.
@@ -26,7 +26,7 @@ impl SessionCursor {
     pub fn read(members: &Members) -> Result<Option<SessionCursor>> {
         let at = match members.get(AT) {
             None | Some(Json::Null) => return Ok(None),
-            Some(Json::String(text)) => wall_time(text),
+            Some(Json::String(text)) => parse_wall_time(text),
             Some(_) => None,
         };
         let at = at.ok_or_else(|| unfit(AT, "a time without a zone"))?;
@@ -47,32 +47,6 @@ impl Cursor for SessionCursor {
         members.insert(AT.into(), format_wall_time(self.at).into());
         members.insert(KEY.into(), self.key.to_string().into());
     }
-}
-
-/// As the old program wrote it: a fraction only when there is one, then of six digits.
-pub(super) fn format_wall_time(at: DateTime) -> String {
-    let seconds = at.strftime("%Y-%m-%d %H:%M:%S");
-    match at.subsec_nanosecond() / 1000 {
-        0 => seconds.to_string(),
-        micros => format!("{seconds}.{micros:06}"),
-    }
-}
-
-/// Reads a time without a zone. A trailing `+0000` is taken and means nothing, because the old
-/// program's own default has one; another zone is refused, since MySQL ignored it silently.
-pub(super) fn wall_time(text: &str) -> Option<DateTime> {
-    let text = text.trim();
-    let offset_start = text
-        .get(10..)?
-        .find(['+', '-', 'Z', 'z', 'U'])
-        .map_or(text.len(), |place| place + 10);
-    let (local, offset) = text.split_at(offset_start);
-    let names_no_zone = match offset.strip_prefix(['+', '-']) {
-        Some(digits) => digits.bytes().all(|byte| matches!(byte, b'0' | b':')),
-        None => offset.is_empty(),
-    };
-    let instant = parse_instant(local, &TimeZone::UTC).filter(|_| names_no_zone)?;
-    Some(TimeZone::UTC.to_datetime(instant))
 }
 
 /// Exclusive upper bound of every page, if there is one: the settled time, where rows must
@@ -106,35 +80,6 @@ fn unfit(member: &str, expected: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_has_no_zone() {
-        for (text, read) in [
-            ("2024-05-01 00:00:00", "2024-05-01 00:00:00"),
-            ("2024-05-01T10:11:12.5", "2024-05-01 10:11:12.500000"),
-            ("2024-05-01 10:11:12.000001", "2024-05-01 10:11:12.000001"),
-            ("2023-01-01 00:00:00 +0000", "2023-01-01 00:00:00"),
-            ("2023-01-01 00:00:00+00:00", "2023-01-01 00:00:00"),
-            // An hour that New York does not have is still a place in the order.
-            ("2024-03-10 02:30:00", "2024-03-10 02:30:00"),
-            ("2024-05-01", "2024-05-01 00:00:00"),
-        ] {
-            let at = wall_time(text).unwrap_or_else(|| panic!("{text}"));
-            assert_eq!(format_wall_time(at), read, "{text}");
-        }
-        for text in [
-            "",
-            "yesterday",
-            "2024-05-01 00:00:00-04",
-            "2024-05-01 00:00:00-04:00",
-            "2024-05-01 00:00:00 -0400",
-            "2024-05-01T00:00:00Z",
-            "2024-05-01 00:00:00 UTC",
-            "2024-05-01 00:00:00 EST",
-        ] {
-            assert_eq!(wall_time(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn the_repeated_hour_is_left_until_its_second_pass_is_over() {

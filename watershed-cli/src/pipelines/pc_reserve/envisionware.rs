@@ -8,6 +8,7 @@ use watershed::connectors::sql::{Database, Row, Unfit, Value};
 use watershed::error::{Error, OrFail as _, Remedy, Result};
 use watershed::pipeline::Page;
 use watershed::privacy::Personal;
+use watershed::time::format_utc;
 
 use super::cursor::SessionCursor;
 
@@ -148,14 +149,20 @@ fn details(row: &Row) -> Result<Details, Unfit> {
 /// Time and key of a row: without them there is no cursor, so that such a row stops the run.
 fn place(row: &Row) -> Result<SessionCursor> {
     let what = || "reading a session of Envisionware without a place in the order".to_owned();
-    let at = row
-        .instant("pcrDateTime")
-        .or_fail(Remedy::FixData, what)?
-        .map(civil);
+    let at = row.instant("pcrDateTime").or_fail(Remedy::FixData, what)?;
     let key = row.integer("pcrKey").or_fail(Remedy::FixData, what)?;
     let (Some(at), Some(key)) = (at, key) else {
         return Err(without_place("its pcrDateTime or pcrKey is NULL"));
     };
+    // SQLite holds and compares texts: written in another way, their order is not that of the times,
+    // and sessions in between would be lost.
+    let text = row.text("pcrDateTime");
+    if text.is_ok_and(|text| text != Some(format_utc(at))) {
+        return Err(without_place(
+            "its pcrDateTime is not written as 2024-06-14 23:30:00.000000",
+        ));
+    }
+    let at = civil(at);
     Ok(SessionCursor { at, key })
 }
 

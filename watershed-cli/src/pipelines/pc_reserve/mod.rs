@@ -28,12 +28,13 @@ use watershed::error::{Error, Remedy, Result};
 use watershed::formats::avro::{Encoder, fetch_schema};
 use watershed::pipeline::Cursor as _;
 use watershed::settings::Settings;
+use watershed::time::format_wall_time;
 
 use super::databases::{self, SIERRA};
 use super::sending::Sending;
 use super::{Checked, Job, Options, Outcome, SettingGroup, poller};
 use crate::service;
-use cursor::{SessionCursor, format_wall_time};
+use cursor::SessionCursor;
 use envisionware::Envisionware;
 use record::PcReserve;
 use redshift::Redshift;
@@ -63,6 +64,7 @@ pub const JOB: Job = Job {
     modes: &["sessions"],
     state: settings::STATE,
     tie_breaks: &[(cursor::AT, cursor::KEY)],
+    own_members: &[],
     run: |settings, options| run(settings, options).boxed_local(),
     serve: None,
     check: |settings| check(settings).boxed_local(),

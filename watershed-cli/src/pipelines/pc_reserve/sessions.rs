@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use watershed::error::Result;
 use watershed::pipeline::{Counts, Delivered, Page, Pipeline, Transformed};
 use watershed::privacy::{Personal, Pseudonym, Pseudonymiser};
+use watershed::time::format_wall_time;
 
 use super::super::sending::{Outgoing, Sending, unreadable};
-use super::cursor::{SessionCursor, format_wall_time};
+use super::cursor::SessionCursor;
 use super::envisionware::{Details, Envisionware, Session};
 use super::record::PcReserve;
 use super::redshift::Redshift;

@@ -8,7 +8,7 @@ use watershed::settings::{Parts, Setting, Settings, database_url};
 use super::super::LOG_LEVEL;
 use super::super::databases::{RedshiftLogin, SSL_MODES, TABLE_SUFFIX, sierra_url, suffixed};
 use super::super::poller::{BCRYPT_SALT, PollerConfig, salted};
-use super::cursor::{self, SessionCursor, upper_bound, wall_time};
+use super::cursor::{self, SessionCursor, upper_bound};
 
 pub(super) const SETTINGS: &[Setting] = &[
     LOG_LEVEL.default("info"),
@@ -27,9 +27,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     TABLE_SUFFIX,
     Setting::integer("ENVISIONWARE_BATCH_SIZE", 1..=1_000_000, "Sessions a page.")
         .default("10000"),
-    Setting::text(
+    Setting::wall_time(
         "PCR_DATE_TIME",
-        "Where sessions begin, with `IGNORE_CACHE` or `--start`: a time in the source's zone, without one of its own (`+0000` means nothing).",
+        "Where sessions begin, with `IGNORE_CACHE` or `--start`: a time in the source's zone (`+0000` means nothing).",
     )
     .default("2023-01-01 00:00:00 +0000"),
     Setting::integer(
@@ -72,12 +72,13 @@ const ENVISIONWARE: Parts = Parts {
 
 /// Members of the state that a person may set.
 pub(super) const STATE: &[Setting] = &[
-    Setting::text(
+    Setting::wall_time(
         cursor::AT,
-        "Time of the last session delivered, in the source's zone and without one of its own.",
+        "Time of the last session delivered, in the source's zone.",
     ),
-    Setting::text(
+    Setting::integer(
         cursor::KEY,
+        i64::MIN..=i64::MAX,
         "Its key; without one, all sessions of that time are read.",
     ),
 ];
@@ -111,7 +112,7 @@ impl Config {
         let salt = settings.required_secret("BCRYPT_SALT");
         let pseudonymiser = salted(settings, &salt);
         let starting = SessionCursor {
-            at: starting_time(settings),
+            at: settings.wall_time("PCR_DATE_TIME").unwrap_or_default(),
             key: settings.integer("PCR_KEY").unwrap_or_default(),
         };
         let settles = settings.count("SETTLE_SECONDS") > 0;
@@ -131,15 +132,4 @@ impl Config {
             starting,
         })
     }
-}
-
-fn starting_time(settings: &Settings) -> DateTime {
-    let text = settings.text("PCR_DATE_TIME").unwrap_or_default();
-    wall_time(&text).unwrap_or_else(|| {
-        let origin = settings.origin("PCR_DATE_TIME");
-        settings.fault(format!(
-            "{origin}: `{text}`: expected a time without a zone, such as 2023-01-01 00:00:00"
-        ));
-        DateTime::default()
-    })
 }

@@ -1,9 +1,10 @@
 //! What a record says, for every rule and edge case of an answer.
 
+use serde_avro_fast::{Schema, from_datum_slice};
 use serde_json::{Value as Json, json};
 
 use super::server::{Answer, day, traffic};
-use super::{World, in_both_worlds};
+use super::{SCHEMA, World, in_both_worlds};
 
 const HOURS: &str = "INSERT INTO location_hours_v2_qa VALUES \
     ('aa', 'Friday', '12:00', '13:00', true), ('aa', 'Friday', '10:00', '18:00', true), \
@@ -93,6 +94,37 @@ async fn example(world: &mut World) {
     world
         .shoppertrak
         .tell("20240329", &[Answer::Xml(EXAMPLE.into())]);
+}
+
+/// P4: the site is the key, so that its records stay in order; those of none share one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_record_is_its_site() {
+    let world = World::servers().await;
+    world.last_poll_date("2024-06-29").await;
+    let of_none = day("20240630", &traffic("090000", "01", "1", "1"));
+    let sites = ["siteID=\"aa\"", "siteID=\"b b\"", ""].map(|id| {
+        let xml = of_none.replace("siteID=\"aa\"", id);
+        xml.split_once("<sites>").unwrap().1.replace("</sites>", "")
+    });
+    let xml = format!("<sites>{}</sites>", sites.concat());
+    world.shoppertrak.tell("20240630", &[Answer::Xml(xml)]);
+    world.poll().await.expect(0);
+    let schema: Schema = SCHEMA.parse().unwrap();
+    let records = world.delivered_with_keys().await;
+    let mut keys: Vec<(String, Json)> = records
+        .into_iter()
+        .map(|(key, data)| {
+            let record: Json = from_datum_slice(&data, &schema).unwrap();
+            (key, record["shoppertrak_site_id"].clone())
+        })
+        .collect();
+    keys.sort_by(|one, other| one.0.cmp(&other.0));
+    let expected = [
+        ("aa", json!("aa")),
+        ("b b", json!("b b")),
+        ("unknown", json!(null)),
+    ];
+    assert_eq!(keys, expected.map(|(key, site)| (key.to_owned(), site)));
 }
 
 in_both_worlds! {

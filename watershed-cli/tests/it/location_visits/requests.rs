@@ -6,6 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::World;
 use super::server::{Answer, good};
+use crate::service::Running;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_that_of_the_old_program() {
@@ -134,6 +135,31 @@ async fn a_sample_is_one_day_and_writes_nowhere() {
     assert_eq!(world.shoppertrak.asked(), ["allsites|20240629"]);
     assert_eq!(world.stands_at().await, "2024-06-28");
     assert!(world.delivered().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_shows_its_requests_and_waits() {
+    let mut world = World::embedded().await;
+    world.last_poll_date("2024-06-29").await;
+    let answers = [Answer::Error("E108"), good("20240630")];
+    world.shoppertrak.tell("20240630", &answers);
+    world.set("RETRY_WAIT_SECONDS", "1");
+    let service = ["run", "location-visits", "--every", "1h"];
+    let running = Running::start(&mut world.program, &service).await;
+    let page = running
+        .counts(r#"watershed_passes_total{pipeline="location-visits",outcome="succeeded"} 1"#)
+        .await;
+    for line in [
+        r#"watershed_shoppertrak_requests_total{pipeline="location-visits"} 2"#,
+        r#"watershed_shoppertrak_wait_seconds_count{pipeline="location-visits"} 1"#,
+        r#"watershed_shoppertrak_wait_seconds_sum{pipeline="location-visits"} 1"#,
+        r#"watershed_shoppertrak_wait_seconds_bucket{pipeline="location-visits",le="0.5"} 0"#,
+        "# HELP watershed_shoppertrak_requests_total Requests to ShopperTrak.",
+    ] {
+        let is_there = page.lines().any(|there| there == line);
+        assert!(is_there, "{line} is not in\n{page}");
+    }
+    running.stop(&world.program).await.expect(0);
 }
 
 /// P7: a wait of five minutes is over at once.

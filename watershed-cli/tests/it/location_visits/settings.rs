@@ -176,6 +176,20 @@ async fn a_beginning_is_set_by_hand_or_by_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_place_of_the_state_that_is_none_is_told_as_such() {
+    let mut world = World::embedded().await;
+    world.set("STATE_URL", "ftp://x/state.json");
+    let ended = world.poll().await.expect(3);
+    ended.says("opening `ftp://x/state.json`");
+    world.set("STATE_URL", "file:state.json");
+    std::fs::create_dir(world.path("state.json")).unwrap();
+    let check = ["check", "location-visits"];
+    let ended = world.program.run(&check).await.expect(3);
+    let words = "FIX   state      looking for file:state.json: is a directory";
+    assert!(ended.stdout.contains(words), "{}", ended.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_list_of_all_sites_must_be_one() {
     let mut world = World::embedded().await;
     world.last_poll_date("2024-06-30").await;

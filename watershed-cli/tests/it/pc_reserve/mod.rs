@@ -322,6 +322,78 @@ in_both_worlds! {
         // The key belongs to the time that it stood beside.
         world.run(&["state", "set", "pc-reserve", "pcr_date_time=2024-06-02 10:00:00"]).await.expect(0);
         assert_eq!(world.state().await.get("pcr_key"), None);
+        // As the program writes them, whichever way a person does.
+        world.run(&["state", "set", "pc-reserve", "pcr_date_time=2024-06-01T10:00:00.5 +0000", "pcr_key= 007"]).await.expect(0);
+        assert_eq!(world.cursor().await, (json!("2024-06-01 10:00:00.500000"), json!("7")));
+    }
+
+    // What the next run could not read is refused at once.
+    async fn a_person_cannot_set_what_is_no_cursor(world) {
+        world.start_at(MAY, "0").await;
+        let before = world.state_text().await;
+        for (member, expected) in [
+            ("pcr_date_time=soon", "expected a time without a zone"),
+            ("pcr_date_time=2024-06-01 10:00:00-04:00", "expected a time without a zone"),
+            ("pcr_date_time=", "expected a time without a zone"),
+            ("pcr_key=many", "expected a whole number"),
+            ("pcr_key=9223372036854775808", "expected a whole number"),
+            ("pcr_key=", "expected a whole number"),
+        ] {
+            let (name, text) = member.split_once('=').unwrap();
+            let set = ["state", "set", "pc-reserve", "pcr_date_time=2024-06-02", member];
+            let ended = world.run(&set).await.expect(3);
+            ended.says(&format!("setting {name} to `{text}` in the state of pc-reserve")).says(expected);
+            assert_eq!(world.state_text().await, before, "{member}");
+        }
+    }
+}
+
+/// P4: the patron's pseudonym is the key, so that a patron's records stay in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_a_record_is_its_patron() {
+    let mut world = World::servers().await;
+    world.patron(486_000_000_001, "23334000000001").await;
+    let users = ["23334000000001", "25555000000001"];
+    let sessions: Vec<Session> = (0..)
+        .zip(users)
+        .map(|(i, user)| session(7_710_000 + i, user, "2024-06-01 10:00:00"))
+        .collect();
+    world.sessions(&sessions).await;
+    world.start_at(MAY, "0").await;
+    world.poll().await.expect(0);
+    let records = world.delivered_with_keys().await;
+    let mut keys: Vec<String> = records.into_iter().map(|(key, _)| key).collect();
+    keys.sort();
+    let mut expected = [
+        pseudonym("486000000001").await,
+        pseudonym("barcode 25555000000001").await,
+    ];
+    expected.sort();
+    assert_eq!(keys, expected);
+}
+
+/// A text's order is that of its time in one form alone. With a zone it once put the cursor behind
+/// sessions that were not read yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_in_another_form_has_no_place_in_the_order() {
+    let mut world = World::embedded();
+    for at in [
+        "2024-06-01 10:00:00-05",
+        "2024-06-01T10:00:00.000000",
+        "2024-06-01 10:00:00",
+    ] {
+        world.in_envisionware("DELETE FROM strad_bci").await;
+        let keys = 7_700_000..7_700_003;
+        let sessions: Vec<Session> = keys
+            .map(|key| session(key, "4", "2024-06-01 10:00:00"))
+            .collect();
+        world.sessions(&sessions).await;
+        let sql = format!("UPDATE strad_bci SET pcrDateTime = '{at}' WHERE pcrKey = 7700001");
+        world.in_envisionware(&sql).await;
+        world.start_at(MAY, "0").await;
+        let ended = world.poll().await.expect(7);
+        ended.says("its pcrDateTime is not written as 2024-06-14 23:30:00.000000");
+        assert!(world.delivered().await.is_empty(), "{at}");
     }
 }
 

@@ -18,6 +18,17 @@ pub(super) async fn read(path: PathBuf, what: &str) -> Result<Option<(Bytes, Ver
     .await
 }
 
+/// A folder in its place is an error here, as it is when it is read.
+pub(super) async fn exists(path: PathBuf, what: &str) -> Result<bool> {
+    off_the_async_threads(what, move || match fs::metadata(&path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    })
+    .await
+}
+
 pub(super) async fn write(path: PathBuf, bytes: Bytes, what: &str) -> Result<()> {
     off_the_async_threads(what, move || write_whole(&path, &bytes)).await
 }
@@ -44,6 +55,8 @@ pub(super) async fn replace(
     what: &str,
 ) -> Result<Replaced> {
     off_the_async_threads(what, move || {
+        // P5: whichever links lead to a file, its lock is one, and the file itself is replaced.
+        let path = fs::canonicalize(&path).unwrap_or(path);
         fs::create_dir_all(folder(&path))?;
         // The lock is the kernel's: it goes with the process, so that no stale one can stay.
         let lock = OpenOptions::new()

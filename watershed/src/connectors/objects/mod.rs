@@ -157,7 +157,7 @@ impl Object {
         let what = format!("looking for {self}");
         retry(&self.policy, &what, || async {
             match &self.backend {
-                Backend::Local(path) => Ok(path.exists()),
+                Backend::Local(path) => local::exists(path.clone(), &what).await,
                 Backend::Store { store, path, .. } => match store.head(path).await {
                     Ok(_) => Ok(true),
                     Err(object_store::Error::NotFound { .. }) => Ok(false),

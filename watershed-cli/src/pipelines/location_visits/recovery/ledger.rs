@@ -19,7 +19,8 @@ use watershed::state::Members;
 
 use super::plan::{SiteDay, Window};
 
-const MEMBER: &str = "recovery";
+/// Its name in the state.
+pub const MEMBER: &str = "recovery";
 
 /// So many tries in vain are no sign yet that the next one will be, too.
 const TRIES: u32 = 3;

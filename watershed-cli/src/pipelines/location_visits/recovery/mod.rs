@@ -20,10 +20,11 @@ use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 use watershed::engine::{ModeReport, Run, accounts};
-use watershed::error::Result;
+use watershed::error::{Error, Remedy, Result};
 use watershed::pipeline::{Delivered, Transformed};
 
 use super::visit::Visit;
+pub use ledger::MEMBER;
 use ledger::{Fruitless, Ledger};
 use mend::{Mending, mend};
 pub use plan::{Ask, SiteDay, Window};
@@ -35,6 +36,10 @@ pub const NAME: &str = "recovery";
 
 /// The ledger is saved after so many sites and days: a run that is killed forgets no more tries.
 const SAVE_EVERY: u64 = 50;
+
+/// Server errors at so many sites and days in a row say something about the service, and not about
+/// them. Each costs `MAX_RETRIES` requests and the waits in between: by default half an hour in all.
+const SERVER_ERRORS: u64 = 3;
 
 /// ShopperTrak and the stream, as the recovery needs them.
 pub trait Exchange {
@@ -55,6 +60,8 @@ pub enum Answer {
     Visits(Transformed<Visit>),
     /// Nothing that can be used; it is logged already.
     Nothing,
+    /// The same, because the server failed as often as it was asked.
+    ServerError,
     /// No further request is allowed.
     LimitReached,
 }
@@ -81,6 +88,8 @@ pub struct Recovery<'a, E> {
 /// How one site and day ended.
 enum Step {
     Done,
+    /// Done, and in vain: the server failed.
+    ServerError,
     Stopped,
     LimitReached,
 }
@@ -98,8 +107,8 @@ impl<E: Exchange> Recovery<'_, E> {
     /// Recovers what can be, and saves the ledger.
     ///
     /// # Errors
-    /// Those of ShopperTrak, the stream, Redshift, dead letters and state, as they are. What was
-    /// recovered before stays.
+    /// Those of ShopperTrak, the stream, Redshift, dead letters and state, as they are; and
+    /// [`Remedy::TryAgain`] when ShopperTrak's server keeps failing. What was recovered before stays.
     pub async fn run(&self, run: &mut Run<'_>) -> Result<()> {
         run.report.modes.push(ModeReport {
             name: NAME,
@@ -152,6 +161,7 @@ impl<E: Exchange> Recovery<'_, E> {
             ledger.add_requests(self.today, self.exchange.requests());
         }
         let number = plan.requests.len() as u64;
+        let mut server_errors = 0;
         for (done, (at, ask)) in (0..).zip(plan.requests) {
             if run.max_pages.is_some_and(|most| done >= most) {
                 break;
@@ -161,7 +171,7 @@ impl<E: Exchange> Recovery<'_, E> {
                 false => self.recover(&at, ask, ledger, run).await?,
             };
             match step {
-                Step::Done => note(run, "sites and days asked for", 1),
+                Step::Done | Step::ServerError => note(run, "sites and days asked for", 1),
                 Step::Stopped => break,
                 Step::LimitReached => {
                     tracing::info!(
@@ -172,6 +182,13 @@ impl<E: Exchange> Recovery<'_, E> {
                 }
             }
             (run.progress)(&run.report);
+            server_errors = match step {
+                Step::ServerError => server_errors + 1,
+                _ => 0,
+            };
+            if server_errors == SERVER_ERRORS {
+                return Err(failing(number - done - 1));
+            }
             if (done + 1) % SAVE_EVERY == 0 {
                 save(ledger, run).await?;
             }
@@ -207,10 +224,15 @@ impl<E: Exchange> Recovery<'_, E> {
                 }
                 Ok(Step::Done)
             }
-            Answer::Nothing => {
+            // A server error is a try in vain, too: sites that it is always the answer for must not
+            // end every recovery before those behind them.
+            nothing @ (Answer::Nothing | Answer::ServerError) => {
                 note(run, "without an answer", 1);
                 ledger.tried_in_vain(at, Fruitless::NoAnswer);
-                Ok(Step::Done)
+                Ok(match nothing {
+                    Answer::ServerError => Step::ServerError,
+                    _ => Step::Done,
+                })
             }
             Answer::LimitReached => Ok(Step::LimitReached),
         }
@@ -318,6 +340,14 @@ impl<E: Exchange> Recovery<'_, E> {
         }
         Ok(mending)
     }
+}
+
+/// The end of a recovery whose service fails.
+fn failing(left: u64) -> Error {
+    let what = format!("recovering: {left} sites and days are left for the next run");
+    Error::new(Remedy::TryAgain, what).caused_by(format!(
+        "ShopperTrak answered with server errors at {SERVER_ERRORS} sites and days in a row"
+    ))
 }
 
 impl RequestLimit {

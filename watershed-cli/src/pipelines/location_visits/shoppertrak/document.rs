@@ -21,6 +21,10 @@ use super::values::{Number, date, number, orbit, time};
 /// An increment, or why it is set aside.
 pub(in super::super) type Reading = Result<Visit, Box<DeadLetter>>;
 
+/// Increments of one reason that are kept to be set aside, hundreds of bytes each. More are more
+/// than a tenth of any day, whose 60 MB are 768,000 increments, and more than a tenth is refused.
+pub(super) const KEPT: u64 = 100_000;
+
 /// What an answer says. None of it may be used before all of it is judged.
 #[derive(Debug, Default)]
 pub(super) struct Document {
@@ -30,9 +34,29 @@ pub(super) struct Document {
     pub has_traffic: bool,
     /// A date that it is about and that was not asked for.
     pub other_date: Option<Date>,
-    /// In the order of the document.
+    /// In the order of the document; without malformed ones beyond [`KEPT`].
     pub readings: Vec<Reading>,
+    /// How many increments there are.
+    pub increments: u64,
+    /// How many of them are malformed, by reason.
+    pub malformed: Vec<(&'static str, u64)>,
     pub oddities: Oddities,
+}
+
+impl Document {
+    fn count_malformed(&mut self, reason: &'static str) -> u64 {
+        let known = self
+            .malformed
+            .iter()
+            .position(|(other, _)| *other == reason);
+        let place = known.unwrap_or_else(|| {
+            self.malformed.push((reason, 0));
+            self.malformed.len() - 1
+        });
+        let number = &mut self.malformed[place].1;
+        *number += 1;
+        *number
+    }
 }
 
 /// Why a text is no XML.
@@ -258,8 +282,10 @@ impl Walk {
 
     fn open_traffic(&mut self, element: &BytesStart<'_>) -> Result<(), NotXml> {
         let traffic = Traffic::read(element)?;
+        self.document.increments += 1;
         let reading = match self.visit(&traffic) {
             Ok(visit) => Ok(visit),
+            Err(reason) if self.document.count_malformed(reason) > KEPT => return Ok(()),
             Err(reason) => Err(Box::new(self.dead_letter(&traffic, reason))),
         };
         self.document.readings.push(reading);

@@ -22,7 +22,8 @@ use watershed::privacy::Secret;
 
 pub(super) use document::Reading;
 
-use document::{Document, NotXml};
+use super::metrics;
+use document::{Document, KEPT, NotXml};
 use folder::Folder;
 use web::Web;
 
@@ -202,8 +203,8 @@ impl ShopperTrak {
     /// # Errors
     /// What says nothing about the day: [`Remedy::TryAgain`] when the service's own limit is
     /// reached (E107, 429), when it stays busy (E000, E108) or cannot be reached;
-    /// [`Remedy::FixAccess`] for 401 and 403, [`Remedy::FixSettings`] for other statuses of 4xx. No
-    /// further request belongs into this run.
+    /// [`Remedy::FixAccess`] for 401 and 403, [`Remedy::FixSettings`] for other statuses of 4xx, and
+    /// where more increments than are kept are malformed. No further request belongs into this run.
     pub async fn ask(&self, question: Question<'_>, day: Date) -> Result<Answer> {
         let patience = &self.patience;
         let (mut tries, start) = (0, Instant::now());
@@ -232,6 +233,7 @@ impl ShopperTrak {
                 tries + 1,
                 patience.tries,
             );
+            metrics::waiting(patience.wait);
             sleep(patience.wait).await;
         }
     }
@@ -289,9 +291,11 @@ impl ShopperTrak {
         let allowance = self.patience.allowance;
         let counted = |made| allowance.is_none_or(|most| made < most).then_some(made + 1);
         let ordering = Ordering::Relaxed;
-        self.requests
-            .fetch_update(ordering, ordering, counted)
-            .is_ok()
+        let counted = self.requests.fetch_update(ordering, ordering, counted);
+        if counted.is_ok() {
+            metrics::requested();
+        }
+        counted.is_ok()
     }
 }
 
@@ -324,6 +328,16 @@ fn judge(document: Document, question: Question<'_>, day: Date) -> Result<Verdic
     }
     for line in document.oddities.lines() {
         tracing::warn!("{question} of {day}: {line}");
+    }
+    let too_many = document.malformed.iter().find(|(_, number)| *number > KEPT);
+    if let Some((reason, number)) = too_many {
+        let all = document.increments;
+        let tried = question.tried(day);
+        let what = format!("{tried}: setting aside {number} of its {all} increments");
+        // The words of the engine, which refuses as much when there are fewer.
+        return Err(Error::new(Remedy::FixSettings, what).caused_by(*reason).with_hint(
+            "so many for one reason are a changed source; nothing of the day was sent, and the cursor was not moved",
+        ));
     }
     Ok(Verdict::Done(Answer::Visits(document.readings)))
 }

@@ -323,6 +323,25 @@ fn the_table_of_answers() {
     }
 }
 
+/// A day whose every increment is malformed is refused, and not held in memory first.
+#[test]
+fn malformed_increments_are_kept_up_to_a_bound() {
+    let good = r#"<traffic code="01" enters="1" exits="1" startTime="090000"/>"#;
+    let bad = r#"<traffic code="01" enters="1" exits="1" startTime="noon"/>"#;
+    let xml = entrance(&format!("{}{good}", bad.repeat(100_001)));
+    let document = parsed(&xml).unwrap();
+    assert_eq!(document.readings.len(), 100_001);
+    let refused = judge(document, Question::AllSites, DAY).err().unwrap();
+    assert_eq!(
+        format!("{:?}: {}", refused.remedy(), refused.in_one_line()),
+        "FixSettings: Failed to retrieve all sites visits data of 2024-03-29: \
+         setting aside 100001 of its 100002 increments: startTime: expected HHMMSS"
+    );
+    // What the answer says about itself comes first.
+    let busy = xml.replace("</sites>", "<error>E108</error></sites>");
+    assert_eq!(judged(&busy), "again: ShopperTrak is busy (E108)");
+}
+
 #[test]
 fn a_request_is_built_as_the_old_program_built_it() {
     let secret = Secret::new("x");

@@ -214,6 +214,12 @@ impl World {
         answers.insert((place.to_owned(), day.to_owned()), answer);
     }
 
+    fn fails_with(&self, place: &str, day: &str, status: u16) {
+        let answer = (StatusCode::from_u16(status).unwrap(), String::new());
+        let mut answers = self.shoppertrak.answers.lock().unwrap();
+        answers.insert((place.to_owned(), day.to_owned()), answer);
+    }
+
     /// What ShopperTrak was asked for since the last call.
     fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.shoppertrak.asked.lock().unwrap())

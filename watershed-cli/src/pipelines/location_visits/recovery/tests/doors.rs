@@ -52,6 +52,8 @@ pub struct Doors {
     /// Asks for a stop while this site is being asked for.
     pub stop_at: Option<&'static str>,
     pub limit_at: Option<&'static str>,
+    /// Sites at which the server fails.
+    pub failing: Vec<&'static str>,
 }
 
 impl Exchange for Doors {
@@ -68,6 +70,9 @@ impl Exchange for Doors {
         }
         if self.limit_at == Some(at.site.as_str()) {
             return Ok(Answer::LimitReached);
+        }
+        if self.failing.contains(&at.site.as_str()) {
+            return Ok(Answer::ServerError);
         }
         let answer = self.answers.get(&(at.day.to_string(), at.site.clone()));
         let Some(visits) = answer.cloned() else {
@@ -127,6 +132,7 @@ impl Doors {
             stop: Stop::new(),
             stop_at: None,
             limit_at: None,
+            failing: Vec::new(),
         };
         doors.in_redshift(TABLES);
         doors

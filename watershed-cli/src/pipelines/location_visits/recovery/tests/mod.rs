@@ -324,6 +324,40 @@ async fn when_no_request_is_allowed_any_more_the_recovery_ends() {
     assert_eq!(doors.fresh(), (vec![2, 3], vec![1]));
 }
 
+/// One site's server errors are about that site; of three in a row the service is to blame.
+#[tokio::test]
+async fn server_errors_in_a_row_end_the_recovery() {
+    let mut doors = Doors::new();
+    for site in ["aa", "ab", "ac", "ad", "ae", "af", "ag"] {
+        doors.rows(site, &[(Some(1), 9, false, true, 0)]);
+        doors.answers(site, &[(Some(1), 9, 1)]);
+    }
+    doors.failing = vec!["aa", "ab", "ad", "ae", "af"];
+    let place = state().await;
+    let (report, result) = run_at(&place, &doors.recovery()).await;
+    let error = result.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::TryAgain);
+    assert_eq!(
+        error.in_one_line(),
+        "recovering: 1 sites and days are left for the next run: \
+         ShopperTrak answered with server errors at 3 sites and days in a row"
+    );
+    assert_eq!(doors.asked().len(), 6, "`ag` is not asked for");
+    // What came before is mended, and every try is in the ledger.
+    assert_eq!(doors.fresh(), (vec![1, 2, 4, 5, 6, 7], vec![3]));
+    assert_eq!(report.modes[0].noted.get("without an answer"), 5);
+    let tried = &ledger(&place).await["in_vain"]["2024-06-15"];
+    assert_eq!(tried.as_object().unwrap().len(), 5);
+
+    // Where the server always fails for the same sites, those behind them have their turn.
+    doors.consume();
+    for _ in 0..2 {
+        run_at(&place, &doors.recovery()).await.1.unwrap_err();
+    }
+    run_at(&place, &doors.recovery()).await.1.unwrap();
+    assert_eq!(doors.fresh().1, [3, 7]);
+}
+
 #[tokio::test]
 async fn malformed_increments_are_set_aside_and_the_others_mend() {
     let mut doors = Doors::new();
