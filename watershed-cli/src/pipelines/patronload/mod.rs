@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use watershed::connectors::aws::Aws;
 use watershed::connectors::objects::{Folder, Object};
 use watershed::dead_letters::DeadLetters;
-use watershed::engine::Report;
+use watershed::engine::{ModeReport, Report};
 use watershed::error::{Error, Remedy, Result};
 use watershed::retry::Policy;
 use watershed::settings::Settings;
@@ -95,7 +95,10 @@ async fn run(settings: &Settings, options: &Options) -> Outcome {
         .as_ref()
         .map_or_else(|_| Timestamp::now(), Config::now);
     outcome.result = match config.map(drop).and(done) {
-        Ok(Done::Stopped) => Ok(()),
+        Ok(Done::Stopped) => {
+            outcome.report.modes.iter_mut().for_each(not_delivered);
+            Ok(())
+        }
         Ok(Done::Delivered(at)) => {
             outcome.report.stopped = false;
             tell(&recipients, options, at, Ended::Well, &outcome.report).await
@@ -113,6 +116,8 @@ async fn run(settings: &Settings, options: &Options) -> Outcome {
                 // The run's own error is the one to end with.
                 tracing::error!("{}", untold.in_one_line());
             }
+            // The mail tells what was written.
+            outcome.report.modes.iter_mut().for_each(not_delivered);
             Err(error)
         }
     };
@@ -201,6 +206,12 @@ async fn load(config: &Config, options: &Options, outcome: &mut Outcome) -> Resu
             Ok(Done::Stopped)
         }
     }
+}
+
+/// P3: what was written into files that will not be Alma's is accounted for as such.
+fn not_delivered(mode: &mut ModeReport) {
+    let written = std::mem::take(&mut mode.delivered);
+    mode.skipped.add("not delivered", written);
 }
 
 /// Removes the traces of a run that does not deliver, as far as they can be in a few seconds.
