@@ -39,6 +39,9 @@ entities:
       event_id: bigint not null
 ";
 
+const COLUMNS: &str =
+    "order_id,strategy_id,symbol,side,quantity,price,is_live,placed_at,remark,event_id";
+
 const TABLE: &str = "CREATE TABLE by_psql (order_id bigint PRIMARY KEY, strategy_id int NOT NULL, \
     symbol varchar(16) NOT NULL, side varchar(4) NOT NULL, quantity numeric(18,4) NOT NULL, \
     price numeric(18,6), is_live boolean NOT NULL, placed_at timestamptz NOT NULL, remark text, \
@@ -117,10 +120,7 @@ pub fn orders() -> Found {
 /// some without a primary key. Their file begins with the names of the columns, which they need.
 fn peers(named: &Path, file: &Path, target: &str, loads: &[Taken]) -> Vec<AgainstPeer> {
     let mut head = GzEncoder::new(Vec::new(), Compression::default());
-    let names = TABLE.split(['(', ',']).skip(1).map(str::trim);
-    let names = names.filter_map(|column| column.split_once(' '));
-    let names: Vec<&str> = names.map(|(name, _)| name).collect();
-    writeln!(head, "{}", names.join(",")).expect("memory takes all");
+    writeln!(head, "{COLUMNS}").expect("memory takes all");
     let mut bytes = head.finish().expect("memory takes all");
     bytes.extend(fs::read(file).expect("our own file"));
     fs::write(named, bytes).expect("a file of our own");
@@ -134,7 +134,7 @@ fn peers(named: &Path, file: &Path, target: &str, loads: &[Taken]) -> Vec<Agains
                 continue;
             };
             lines.push(AgainstPeer {
-                what: format!("{what} of {ROWS} rows into PostgreSQL"),
+                what: format!("{what}: {ROWS} rows into PostgreSQL"),
                 peer,
                 ours: ours.seconds,
                 theirs,
