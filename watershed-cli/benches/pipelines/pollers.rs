@@ -155,6 +155,12 @@ fn key(i: i64) -> i64 {
     5_000_000 + i * 7
 }
 
+/// A second after the other, on one day.
+fn instant(i: i64) -> String {
+    let (hour, minute, second) = (i / 3600, i / 60 % 60, i % 60);
+    format!("2024-06-01 {hour:02}:{minute:02}:{second:02}.000000")
+}
+
 fn write(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).expect("a file in a folder of our own");
 }
@@ -173,12 +179,7 @@ fn sierra_with_patrons(path: &Path) -> rusqlite::Result<()> {
     )?;
     let transaction = sierra.transaction()?;
     for i in 0..PATRONS {
-        let at = format!(
-            "2024-06-01 {:02}:{:02}:{:02}.000000",
-            i / 3600,
-            i / 60 % 60,
-            i % 60
-        );
+        let at = instant(i);
         transaction
             .prepare_cached("INSERT INTO record_metadata VALUES (?, 'p', ?, ?, NULL)")?
             .execute(params![patron(i), at, at])?;
@@ -203,12 +204,7 @@ fn envisionware_with_sessions(folder: &Path) -> rusqlite::Result<()> {
     )?;
     let transaction = envisionware.transaction()?;
     for i in 0..SESSIONS {
-        let at = format!(
-            "2024-06-01 {:02}:{:02}:{:02}.000000",
-            i / 3600,
-            i / 60 % 60,
-            i % 60
-        );
+        let at = instant(i);
         transaction
             .prepare_cached(
                 "INSERT INTO strad_bci VALUES (?, ?, 30, ?, 'Tidewater', 'Adult', NULL)",
