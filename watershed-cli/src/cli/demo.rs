@@ -36,6 +36,8 @@ pub(super) async fn demo() -> Result<u8> {
 
         let args = SettingsArgs {
             config: Some(place.join("settings.yaml")),
+            // The table tells the rest.
+            set: vec![("LOG_LEVEL".to_owned(), "warning".to_owned())],
             ..SettingsArgs::default()
         };
         // What the environment says of real systems has no place here.

@@ -1,8 +1,10 @@
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use indicatif::MultiProgress;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::Registry;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use watershed::engine::Stop;
 use watershed::error::{Error, OrFail as _, Remedy, Result};
@@ -103,15 +105,28 @@ pub(super) fn log_to_stderr(
     let level = settings.text("LOG_LEVEL").unwrap_or_default();
     let format = settings.text("LOG_FORMAT").unwrap_or_default();
     let log = Log::new(job.name, &level, &format, bars.clone());
-    // A second subscriber in one process (a test's) stays the one it is.
-    // So does its journal.
-    let subscriber = tracing_subscriber::registry().with(log);
-    let _ = subscriber.with(JOURNAL.clone()).try_init();
+    match LOG.get() {
+        // The demo runs one pipeline behind the other.
+        Some(handle) => {
+            let _ = handle.reload(log);
+        }
+        None => {
+            let (log, handle) = reload::Layer::new(log);
+            let subscriber = tracing_subscriber::registry().with(log);
+            // A subscriber that is there already (a test's) stays the one it is.
+            if subscriber.with(JOURNAL.clone()).try_init().is_ok() {
+                let _ = LOG.set(handle);
+            }
+        }
+    }
     JOURNAL.clear();
     JOURNAL.clone()
 }
 
 static JOURNAL: LazyLock<Journal> = LazyLock::new(Journal::default);
+
+/// Changes the log of this process to that of another pipeline.
+static LOG: OnceLock<reload::Handle<Log, Registry>> = OnceLock::new();
 
 pub(super) fn telling(progress: &Arc<Progress>) -> Tell {
     let progress = progress.clone();

@@ -12,9 +12,19 @@ use super::args::SettingsArgs;
 use crate::pipelines::poller::AWS_SETTINGS;
 use crate::pipelines::{JOBS, Job};
 
-/// Gathers the settings of a pipeline from its file alone.
+/// Gathers the settings of a pipeline from its file and `--set` alone.
 pub(super) async fn gather_without_environment(job: &Job, args: &SettingsArgs) -> Result<Settings> {
-    from(job, args, Sources::default()).await
+    let mut sources = Sources::default();
+    set(&mut sources, args);
+    from(job, args, sources).await
+}
+
+fn set(sources: &mut Sources, args: &SettingsArgs) {
+    for (name, text) in &args.set {
+        sources
+            .given
+            .push((name.clone(), text.clone(), "--set".to_owned()));
+    }
 }
 
 /// Gathers the settings of a pipeline; `flags` are settings that have a flag of their own.
@@ -24,11 +34,7 @@ pub(super) async fn gather(
     flags: &[(&str, &str, Option<&str>)],
 ) -> Result<Settings> {
     let mut sources = environment();
-    for (name, text) in &args.set {
-        sources
-            .given
-            .push((name.clone(), text.clone(), "--set".to_owned()));
-    }
+    set(&mut sources, args);
     // The later one wins: a flag says it for this run.
     for (name, flag, text) in flags {
         if let Some(text) = text {

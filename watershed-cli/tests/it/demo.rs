@@ -35,6 +35,14 @@ async fn the_demo_runs_twice_and_its_files_open_elsewhere() {
         .insert("RUN_AS_SERVICE".into(), "True".into());
     let first = program.run(&["demo"]).await.expect(0);
     insta::assert_snapshot!(screen(&first.stdout));
+    // Each pipeline warns under its own name, and none says more.
+    for line in [
+        " | pc-reserve | WARNING: More than one Redshift row",
+        " | orders | WARNING: Delivery 9: 1 rows were set aside",
+    ] {
+        first.says(line);
+    }
+    assert!(!first.stderr.contains("INFO"), "{}", first.stderr);
     let second = program.run(&["demo"]).await.expect(0);
     assert_eq!(screen(&first.stdout), screen(&second.stdout));
 
