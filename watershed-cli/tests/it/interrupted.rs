@@ -9,6 +9,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::Child;
 
 use crate::fixture::{Patron, known_address};
+use crate::program::Program;
 use crate::world::{World, in_both_worlds};
 
 /// Records a page in these tests.
@@ -52,6 +53,20 @@ pub async fn paused(child: &mut Child) {
     panic!("it ended and did not pause");
 }
 
+/// Runs a program that is killed at a room; whatever it wrote is searched.
+pub async fn killed(program: &Program, at: &str, arguments: &[&str]) {
+    let child = program.interrupted(at, "kill", arguments).spawn();
+    let output = child.expect("it starts").wait_with_output().await;
+    let output = output.expect("the program ends");
+    assert_eq!(
+        output.status.code(),
+        None,
+        "{at}: it was not killed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    program.searched(output);
+}
+
 /// Sends a paused program SIGTERM, lets it go on when it has heard it, and waits for its end, which
 /// comes within ten seconds.
 pub async fn stopped(mut child: Child) -> Output {
@@ -90,23 +105,8 @@ const ROOMS: [&str; 7] = [
 
 /// Kills the program the n-th time that a page leaves `room`, runs it again, and counts.
 async fn kill(world: &mut World, room: &str, times_left: u32) {
-    let child = world
-        .program
-        .interrupted(
-            &format!("{room}:{times_left}"),
-            "kill",
-            &["run", "patron-info"],
-        )
-        .spawn()
-        .expect("it starts");
-    let output = child.wait_with_output().await.expect("the program ends");
-    assert_eq!(
-        output.status.code(),
-        None,
-        "{room}: it was not killed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    world.program.searched(output);
+    let at = format!("{room}:{times_left}");
+    killed(&world.program, &at, &["run", "patron-info"]).await;
     let before = world.delivered().await.len();
     world.poll().await.expect(0);
     let records = world.delivered().await;

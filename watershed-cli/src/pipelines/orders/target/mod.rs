@@ -10,6 +10,7 @@ use watershed::connectors::postgres::Tls;
 use watershed::connectors::sql::{Protocol, Role};
 use watershed::error::Result;
 
+use super::entities::Entity;
 use super::names::Place;
 use super::progress::Progress;
 pub(super) use history::History;
@@ -38,6 +39,23 @@ pub(super) struct Delivery {
     pub started_at: Timestamp,
     /// The highest event id before this delivery.
     pub max_event_id: Option<i64>,
+}
+
+impl Delivery {
+    /// Whether the rows are removed that this snapshot lacks. A row that was set aside may be one of
+    /// them, so that then none is.
+    fn removes_lacking(&self, entity: &Entity, full_load: bool, applied: &Applied) -> bool {
+        let snapshot = full_load && entity.snapshot;
+        if snapshot && applied.rejected > 0 {
+            let (delivery, key) = (self.id, &self.file.key);
+            tracing::warn!(
+                delivery,
+                "Delivery {delivery}: rows of the snapshot {key} were set aside, so that none is removed"
+            );
+            return false;
+        }
+        snapshot
+    }
 }
 
 /// What a delivery did, by key and net.

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::World;
+use crate::interrupted;
 use crate::world::in_both_worlds;
 
 in_both_worlds! {
@@ -64,23 +65,8 @@ async fn killed(mut world: World, room: &str) {
     // Tried in vain, so that there is something to save.
     world.row("zz", (Some(1), "09:00:00", false, true, 0)).await;
     let time = if room == "recovery saved" { 1 } else { 2 };
-    let child = world
-        .program
-        .interrupted(
-            &format!("{room}:{time}"),
-            "kill",
-            &["run", "location-visits"],
-        )
-        .spawn()
-        .expect("it starts");
-    let output = child.wait_with_output().await.expect("the program ends");
-    assert_eq!(
-        output.status.code(),
-        None,
-        "{room}: it was not killed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    world.program.searched(output);
+    let at = format!("{room}:{time}");
+    interrupted::killed(&world.program, &at, &["run", "location-visits"]).await;
     let first = world.consume().await;
     let between = world.fresh().await.len();
     world.poll().await.expect(0);

@@ -262,14 +262,7 @@ impl Work<'_> {
             applied.rejected += self.refuse_duplicates().await?;
         }
         session.batch(&sql::analyze_staging(entity)).await?;
-        let snapshot = full_load && entity.snapshot;
-        if snapshot && applied.rejected > 0 {
-            let (delivery, key) = (self.delivery.id, &self.delivery.file.key);
-            tracing::warn!(
-                delivery,
-                "Delivery {delivery}: rows of the snapshot {key} were set aside, so that none is removed"
-            );
-        } else if snapshot {
+        if self.delivery.removes_lacking(entity, full_load, &applied) {
             applied.lacking = session.execute(&sql::delete_lacking(entity), &[]).await?;
         }
         session.batch(&sql::create_changes(entity, changes)).await?;

@@ -245,14 +245,7 @@ impl Work<'_> {
             let changed = connection.execute(sql, []);
             changed.map(|number| number as u64).map_err(failed)
         };
-        let snapshot = full_load && entity.snapshot;
-        if snapshot && applied.rejected > 0 {
-            let (delivery, key) = (self.delivery.id, &self.delivery.file.key);
-            tracing::warn!(
-                delivery,
-                "Delivery {delivery}: rows of the snapshot {key} were set aside, so that none is removed"
-            );
-        } else if snapshot {
+        if self.delivery.removes_lacking(entity, full_load, &applied) {
             applied.lacking = execute(&sql::delete_lacking(entity))?;
         }
         applied.removed = execute(&sql::delete_deleted(entity))?;
